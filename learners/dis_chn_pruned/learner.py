@@ -1,0 +1,154 @@
+"""Learner `dis-chn-pruned`: discrimination-aware channel pruning.
+
+Reference: Zhuang et al., "Discrimination-aware Channel Pruning for Deep Neural Networks", NeurIPS 2018.
+Differs from the paper: an auxiliary head exists only during its own stage; after each stage the network is really
+shrunk, so that the next stage trains the smaller one; the gradient of a pick comes from a few batches, not from the
+whole data set; the original network, whose features are reconstructed, is the pretrained one in every stage.
+"""
+
+import zlib
+
+import keras
+import numpy as np
+
+from secateur.datasets.arrays import take
+from secateur.export import SHRUNK_TOLERANCE, check_equivalence
+from secateur.learners.dis_chn_pruned import ops
+from secateur.learners.dis_chn_pruned.config import DisChnPrunedConfig
+from secateur.learners.dis_chn_pruned.layers import with_head, without_head
+from secateur.learners.dis_chn_pruned.selection import SelectionProblem, select_channels
+from secateur.learners.dis_chn_pruned.stages import PruneStage, plan_stages
+from secateur.pruning import ChannelGraph, ChannelGroup, mask, shrink
+from secateur.training.loop import fit
+from secateur.training.precision import to_training
+from secateur.training.pretrained import load_pretrained
+from secateur.training.run import Run
+from secateur.training.steps import scaled_for, train_step
+from secateur.training.task import Dataset, Task
+from secateur.training.train import stream_seed, train_model
+from secateur.utils.errors import UsageError
+
+NB_PICTURES_CHECKED = 256
+
+
+class DisChnPrunedLearner:
+    """Prunes the input channels of the convolutions inside the residual blocks, or of every convolution on a chain."""
+
+    needs_dense = True
+
+    def __init__(self, config: DisChnPrunedConfig, task: Task, run: Run):
+        self.config, self.task, self.run = config, task, run
+        recipe = task.recipe
+        self._nb_iters_block = _first(config.dcp_nb_iters_block, recipe.dcp_nb_iters_block)
+        self._nb_iters_layer = _first(config.dcp_nb_iters_layer, recipe.dcp_nb_iters_layer)
+        self._kept: dict[str, list[int]] = {}
+        self._errors: list[float] = []
+
+    def train(self) -> None:
+        self._original = load_pretrained(self.task)
+        self._model = to_training(self._original, self.run.precision)
+        stages = plan_stages(self._original, ChannelGraph(self._original), self.config.dcp_nb_stages)
+        keeps = {g.name: self._nb_kept(g) for stage in stages for g in stage.groups}
+        if all(keeps[g.name] == g.size for stage in stages for g in stage.groups):
+            self.run.say(f"--dcp_prune_ratio {self.config.dcp_prune_ratio} removes no channel: the model stays as it is")
+            return
+        data = self.task.load_data()
+        for stage in stages:
+            self._tune_block(stage, data)
+            keep = {group.name: self._prune(stage, group, keeps[group.name], data) for group in stage.groups}
+            self._shrink(stage, keep, data)
+        recipe = self.task.recipe
+        train_model(
+            self._model, self.task, data, self.run, "fine_tune", recipe.nb_epochs_ft, recipe.learning_rate_ft
+        )
+
+    def evaluate(self) -> dict:
+        """The number of kept channels per group, and the largest error between masked and shrunk network."""
+        kept = {name: len(channels) for name, channels in self._kept.items()}
+        return {"kept_channels": kept, "masked_vs_shrunk": max(self._errors, default=0.0)}
+
+    def export(self) -> keras.Model:
+        return self._model
+
+    def _nb_kept(self, group: ChannelGroup) -> int:
+        kept = ops.nb_kept(group.size, self.config.dcp_prune_ratio, self.config.channel_multiple)
+        if kept == 0 and not group.removable:
+            raise UsageError(
+                f"--dcp_prune_ratio {self.config.dcp_prune_ratio} would remove all {group.size} channels of "
+                f"{group.name}, and no shortcut goes around it: choose a ratio below 1"
+            )
+        return kept
+
+    def _tune_block(self, stage: PruneStage, data: Dataset) -> None:
+        """Fine-tune the whole network on L_p + L with Adam, the head of this stage newly made."""
+        name = f"{stage.name}_block"
+        if stage.head_at:
+            head = with_head(self._model, stage.head_at, zlib.crc32(f"{self.run.seed} {name}".encode()))
+            self._model = to_training(head, self.run.precision)
+        recipe, seed = self.task.recipe, stream_seed(self.run, name)
+        optimizer = scaled_for(self.run.precision, keras.optimizers.Adam(self.config.dcp_lrn_rate_adam))
+        step = train_step(self._model, optimizer, self.task.loss, recipe.weight_decay)
+
+        def tune() -> None:
+            fit(
+                step,
+                lambda first: data.train_batches(recipe.batch_size, seed, first),
+                self._nb_iters_block,
+                self.run,
+                name,
+                [*self._model.variables, *optimizer.variables],
+            )
+
+        self.run.stage(name, tune, self._model.variables)
+
+    def _prune(self, stage: PruneStage, group: ChannelGroup, nb_kept: int, data: Dataset) -> list[int]:
+        """Choose the channels of one group and leave the tuned, masked kernels of its readers in the model."""
+        if nb_kept in (0, group.size):
+            return list(range(nb_kept))
+        name = f"{stage.name}_{group.name}"
+        kernels = [self._model.get_layer(consumer).kernel for consumer in group.consumers]
+
+        def select() -> dict:
+            problem = SelectionProblem(
+                to_training(self._model, "float32"),
+                self._original,
+                group.consumers,
+                self.task.loss,
+                self._pictures(name, data),
+                self.config.dcp_lrn_rate_adam,
+            )
+            with self.run.progress(f"{name}: {nb_kept} of {group.size}", 0, self._nb_picks(group, nb_kept)) as progress:
+                kept = select_channels(
+                    problem, nb_kept, self.config.dcp_selection, self._nb_iters_layer,
+                    lambda done, value: progress.advance(done, {"loss": value}),
+                )
+            for kernel, value in zip(kernels, problem.kernels(), strict=True):
+                kernel.assign(value)
+            return {"kept": kept}
+
+        return self.run.stage(name, select, kernels)["kept"]
+
+    def _nb_picks(self, group: ChannelGroup, nb_kept: int) -> int:
+        return nb_kept if self.config.dcp_selection == "add" else group.size - nb_kept
+
+    def _pictures(self, name: str, data: Dataset) -> list:
+        batch_size = min(self.task.recipe.batch_size, self.config.dcp_nb_smpls)
+        batches = data.train_batches(batch_size, stream_seed(self.run, name))
+        return take(batches, self.config.dcp_nb_smpls // batch_size)
+
+    def _shrink(self, stage: PruneStage, keep: dict[str, list[int]], data: Dataset) -> None:
+        """Replace the masked model by the smaller one of the same function; the gate stops the run if it is not."""
+        if stage.head_at:
+            self._model = without_head(self._model)
+        exact = to_training(self._model, "float32")
+        shrunk = shrink(exact, keep)
+        pictures = data.pictures(NB_PICTURES_CHECKED, self.run.seed)
+        expected, found = (np.asarray(m(pictures, training=False)) for m in (mask(exact, keep), shrunk))
+        error = check_equivalence(f"masked and shrunk model after {stage.name}", expected, found, SHRUNK_TOLERANCE)
+        self._errors.append(error)
+        self._kept |= keep
+        self._model = to_training(shrunk, self.run.precision)
+
+
+def _first(value: int | None, default: int) -> int:
+    return default if value is None else value

@@ -1,0 +1,61 @@
+"""Equations of discrimination-aware channel pruning: tensors in, tensors out.
+
+Reference: Zhuang, Tan, Zhuang, Liu, Guo, Wu, Huang and Zhu, "Discrimination-aware Channel Pruning for Deep Neural
+Networks", NeurIPS 2018. Shape letters: N pictures, H, W, K kernel height and width, C input channels, F filters.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+
+def reconstruction_loss(features_NxHxWxF: tf.Tensor, reference_NxHxWxF: tf.Tensor) -> tf.Tensor:
+    """L_M of equation (3): 1 / (2Q) * sum of squared differences, Q the number of output elements.
+
+    The features are a convolution's output before batch norm, in the network being pruned and in the original one.
+    """
+    return 0.5 * tf.reduce_mean(tf.math.squared_difference(features_NxHxWxF, reference_NxHxWxF))
+
+
+def channel_norms(gradients_KxKxCxF: Sequence[tf.Tensor]) -> tf.Tensor:
+    """||G_j||_F of every input channel j, [C] float32, jointly over all convolutions that read the channels.
+
+    Differs from the released code, which sums the norms of the channel's F separate kernels; the paper has the
+    Frobenius norm.
+    """
+    squares = [tf.reduce_sum(tf.square(tf.cast(g, tf.float32)), axis=(0, 1, 3)) for g in gradients_KxKxCxF]
+    return tf.sqrt(tf.add_n(squares))
+
+
+def masked(kernel_KxKxCxF: tf.Tensor, mask_C: tf.Tensor) -> tf.Tensor:
+    """The kernel with the input slices of the channels whose mask is 0 set to zero."""
+    return kernel_KxKxCxF * tf.cast(mask_C, kernel_KxKxCxF.dtype)[None, None, :, None]
+
+
+def pick(norms_C: np.ndarray, mask_C: np.ndarray, selection: str) -> int:
+    """The next channel: the unselected one of largest norm ("add"), or the selected one of smallest ("remove").
+
+    Ties go to the lower index. A norm that is not finite is never preferred, but a channel is always picked, so a
+    selection ends after as many picks as it has channels to choose.
+    """
+    if selection == "add":
+        scores = np.where(np.isfinite(norms_C), norms_C, -1.0)
+        return int(np.argmax(np.where(mask_C > 0, -np.inf, scores)))
+    scores = np.where(np.isfinite(norms_C), norms_C, np.finfo(np.float32).max)
+    return int(np.argmin(np.where(mask_C > 0, scores, np.inf)))
+
+
+def nb_kept(nb_channels: int, ratio: float, multiple: int = 1) -> int:
+    """How many of `nb_channels` stay when `ratio` of them goes: all but the whole part of ratio * nb_channels.
+
+    Args:
+        multiple: the number is rounded up to a multiple of this, but never above `nb_channels`.
+    """
+    removed = int(nb_channels * ratio + 1e-9)
+    return min(-(-(nb_channels - removed) // multiple) * multiple, nb_channels)
+
+
+def steps_of_pick(nb_steps: int, nb_picks: int, index: int) -> int:
+    """Tuning steps after pick number `index` (0 …): `nb_steps` spread evenly over the picks, none lost."""
+    return (index + 1) * nb_steps // nb_picks - index * nb_steps // nb_picks

@@ -1,0 +1,98 @@
+"""How the network is divided: where the discrimination-aware losses sit and which layers each of them prunes.
+
+Everything is read off the model's graph; no layer names are assumed.
+"""
+
+import collections
+import dataclasses
+
+import keras
+
+from secateur.pruning import ChannelGraph, ChannelGroup
+from secateur.utils.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class PruneStage:
+    """One of the P + 1 blocks.
+
+    Attributes:
+        index: 1 … P + 1.
+        head_at: name of the layer whose output carries the auxiliary head; None where the final loss is used.
+        groups: the channel groups to prune, in the order of the network.
+    """
+
+    index: int
+    head_at: str | None
+    groups: tuple[ChannelGroup, ...]
+
+    @property
+    def name(self) -> str:
+        return f"stage{self.index}"
+
+
+def plan_stages(model: keras.Model, graph: ChannelGraph, nb_stages: int) -> list[PruneStage]:
+    """Divide the convolutions evenly into `nb_stages` + 1 blocks that end where the network is one tensor wide.
+
+    Raises:
+        UsageError: more stages than places where a head can sit.
+    """
+    order = {layer.name: k for k, layer in enumerate(model.layers)}
+    cuts = _cut_points(model)
+    if nb_stages > len(cuts):
+        raise UsageError(f"--dcp_nb_stages {nb_stages}: {model.name} has only {len(cuts)} places for an auxiliary loss")
+    heads = _spread(cuts, sum(_is_convolution(layer) for layer in model.layers), nb_stages)
+    ends = [order[head] for head in heads] + [len(order)]
+    groups = prunable_groups(model, graph)
+    stages = []
+    for k, end in enumerate(ends):
+        begin = ends[k - 1] if k else -1
+        inside = [g for g in groups if begin < max(order[name] for name in g.consumers) <= end]
+        stages.append(PruneStage(k + 1, heads[k] if k < len(heads) else None, tuple(inside)))
+    return stages
+
+
+def prunable_groups(model: keras.Model, graph: ChannelGraph) -> list[ChannelGroup]:
+    """Scope `block`: the groups that convolutions read and that pass through no add, in the order of the network."""
+    convolutions = {layer.name for layer in model.layers if _is_convolution(layer)}
+    order = {layer.name: k for k, layer in enumerate(model.layers)}
+    groups = [g for g in graph.groups.values() if g.prunable and not g.passes_add and set(g.consumers) <= convolutions]
+    return sorted((g for g in groups if g.consumers), key=lambda g: max(order[name] for name in g.consumers))
+
+
+def _cut_points(model: keras.Model) -> dict[str, int]:
+    """Layers whose output alone the rest of the network reads, with the number of convolutions up to there.
+
+    Of several in a row without a convolution between them (convolution, norm, activation) the last one counts; the
+    places before the first and after the last convolution do not.
+    """
+    layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+    unread = collections.Counter(id(tensor) for layer in layers for tensor in _tensors(layer.input))
+    live = {id(tensor) for tensor in model.inputs}
+    nb_convolutions, cuts = 0, {}
+    for layer in layers:
+        nb_convolutions += _is_convolution(layer)
+        unread.subtract(id(tensor) for tensor in _tensors(layer.input))
+        live = {tensor for tensor in live if unread[tensor]}
+        if not live and len(layer.output.shape) == 4:
+            cuts[nb_convolutions] = layer.name
+        live.add(id(layer.output))
+    return {name: count for count, name in cuts.items() if 0 < count < nb_convolutions}
+
+
+def _spread(cuts: dict[str, int], nb_convolutions: int, nb_stages: int) -> list[str]:
+    """The `nb_stages` distinct cuts nearest to an even division, in order."""
+    heads: list[str] = []
+    for p in range(1, nb_stages + 1):
+        target = p * nb_convolutions / (nb_stages + 1)
+        left = [name for name in cuts if name not in heads]
+        heads.append(min(left, key=lambda name: abs(cuts[name] - target)))
+    return sorted(heads, key=lambda name: cuts[name])
+
+
+def _is_convolution(layer: keras.layers.Layer) -> bool:
+    return isinstance(layer, keras.layers.Conv2D) and not isinstance(layer, keras.layers.DepthwiseConv2D)
+
+
+def _tensors(tensors: object) -> list:
+    return list(tensors) if isinstance(tensors, list | tuple) else [tensors]

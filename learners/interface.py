@@ -1,0 +1,24 @@
+"""What the runner asks of a learner."""
+
+from typing import Protocol
+
+import keras
+
+
+class Learner(Protocol):
+    """Prunes (or just trains) a task's network. Made by `Learner(config, task, run)`, which computes nothing yet.
+
+    A learner knows its config, its task and its run: no flags, no names of networks or data sets, no other learner.
+    """
+
+    needs_dense: bool
+    """Whether it starts from a trained model: `task.pretrained` then names one."""
+
+    def train(self) -> None:
+        """Carry out the method; a second call after a kill goes on where the first one stopped."""
+
+    def evaluate(self) -> dict:
+        """Facts about the result that only the learner knows, JSON-able: kept channels, equivalence of its own steps."""
+
+    def export(self) -> keras.Model:
+        """The finished model: functional, plain and as small as the method made it."""

@@ -1,0 +1,39 @@
+"""The learners by the names that `--learner` takes. A new learner is one line here."""
+
+from typing import Any, NamedTuple
+
+from secateur.learners.dis_chn_pruned.config import DisChnPrunedConfig
+from secateur.learners.dis_chn_pruned.learner import DisChnPrunedLearner
+from secateur.learners.full_prec.config import FullPrecConfig
+from secateur.learners.full_prec.learner import FullPrecLearner
+from secateur.learners.interface import Learner
+from secateur.utils.errors import UsageError
+
+
+class Entry(NamedTuple):
+    """A learner and the frozen dataclass that holds its flags."""
+
+    config: type
+    learner: type
+
+
+LEARNERS: dict[str, Entry] = {
+    "full-prec": Entry(FullPrecConfig, FullPrecLearner),
+    "dis-chn-pruned": Entry(DisChnPrunedConfig, DisChnPrunedLearner),
+}
+
+
+def find(name: str) -> Entry:
+    """The entry of a name.
+
+    Raises:
+        UsageError: no learner has the name.
+    """
+    if name not in LEARNERS:
+        raise UsageError(f"--learner {name}: unknown; the learners are {', '.join(LEARNERS)}")
+    return LEARNERS[name]
+
+
+def create(name: str, config: Any, task: Any, run: Any) -> Learner:
+    """The learner of a name, ready to train."""
+    return find(name).learner(config, task, run)

@@ -1,0 +1,156 @@
+"""What every run script shares: flags, the order of a run, and one line for each error."""
+
+import dataclasses
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from secateur.learners import registry
+from secateur.nets import pipeline
+from secateur.training import precision
+from secateur.training.task import Recipe, Task
+from secateur.utils.errors import RunError, UsageError
+from secateur.utils.flags import FlagTable, option
+
+GENERAL = "Every run"
+NETWORK = "This network and its data"
+PRECISIONS = ("auto", *precision.POLICIES)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Flags that every run has."""
+
+    learner: str = option("full-prec", "how to prune", choices=tuple(registry.LEARNERS))
+    exec_mode: str = option("train", "train, prune and export, or evaluate what was exported", choices=("train", "eval"))
+    save_path: str = option("./models", "the dense model: a .keras file, or a folder that holds one per configuration")
+    save_path_eval: str | None = option(None, "folder of the exported models (default: the run's folder)")
+    log_dir: str = option("./logs", "runs lie here, each in a folder of its own")
+    data_dir_local: str | None = option(None, "folder of the data set (default: as path.conf says, else a download)")
+    batch_size: int | None = option(None, "pictures per training step (default: the task's recipe)")
+    batch_size_eval: int | None = option(None, "pictures per evaluation step (default: the task's recipe)")
+    nb_epochs_rat: float = option(1.0, "scales the epochs of training and fine-tuning")
+    enbl_trn_val_split: bool = option(False, "hold out a tenth of the training pictures and evaluate on those")
+    enbl_same_budget: bool = option(False, "also train the dense model for the epochs of the fine-tuning, to compare")
+    seed: int = option(0, "of every random decision")
+    deterministic: bool = option(False, "bit-identical results on one kind of machine, also after a kill; slower")
+    mixed_precision: str = option("auto", "of the training; auto takes what the processor is good at", choices=PRECISIONS)
+    save_step: int | None = option(None, "steps between checkpoints (default: 500 steps or 2 minutes)")
+    summ_step: int = option(100, "steps between two lines of metrics")
+    verbose: bool = option(False, "TensorFlow's own messages, and tracebacks of errors")
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "batch_size_eval", "save_step", "summ_step"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"--{name} {value}: must be 1 or more")
+        if self.nb_epochs_rat < 0:
+            raise ValueError(f"--nb_epochs_rat {self.nb_epochs_rat}: must be 0 or more")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"--seed {self.seed}: must be 0 to 4294967295")
+
+
+@dataclasses.dataclass(frozen=True)
+class NoFlags:
+    """For a network without flags of its own."""
+
+
+def main(
+    make_task: Callable[[Any, Settings], Task], network_flags: type = NoFlags, argv: Sequence[str] | None = None
+) -> None:
+    """Run the program on a task and exit: 0, 1 (the run failed), 2 (the command cannot be carried out).
+
+    Args:
+        make_task: (network flags, settings) to the task.
+        network_flags: frozen dataclass of the network's own flags.
+        argv: the command line behind the program's name; default the process's.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        _run(make_task, network_flags, argv)
+    except (UsageError, RunError) as error:
+        if "--verbose" in argv:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+    except KeyboardInterrupt:
+        print("interrupted: the same command continues from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _run(make_task: Callable[[Any, Settings], Task], network_flags: type, argv: Sequence[str]) -> None:
+    learners = {f"--learner {name}": entry.config for name, entry in registry.LEARNERS.items()}
+    table = FlagTable({GENERAL: Settings, NETWORK: network_flags, **learners})
+    if {"--help", "-h", "--helpfull"} & set(argv):
+        print(f"{make_task.__module__ and sys.modules[make_task.__module__].__doc__}\n{table.help()}")
+        return
+    table.parse(argv)
+    settings = table.read(GENERAL)
+    chosen = f"--learner {settings.learner}"
+    table.refuse_given([GENERAL, NETWORK, chosen])
+    config = table.read(chosen)
+    task = adapt(make_task(table.read(NETWORK), settings), settings)
+    _prepare(settings)
+    where = pipeline.Where(
+        log_dir=settings.log_dir,
+        save_path=settings.save_path,
+        export_dir=getattr(config, "dcp_save_path_eval", None) or settings.save_path_eval,
+        state_dir=getattr(config, "dcp_save_path", None),
+    )
+    how = pipeline.How(
+        seed=settings.seed,
+        precision=precision.resolve(
+            settings.mixed_precision, bool(tf.config.list_physical_devices("GPU")), precision.cpu_has_bfloat16()
+        ),
+        deterministic=settings.deterministic,
+        save_step=settings.save_step,
+        summ_step=settings.summ_step,
+        same_budget=settings.enbl_same_budget,
+    )
+    if settings.exec_mode == "eval":
+        pipeline.evaluate(task, settings.learner, config, where, how)
+    else:
+        pipeline.train(task, settings.learner, config, where, how)
+
+
+def adapt(task: Task, settings: Settings) -> Task:
+    """The task with the settings that change its recipe or its data; the data are read once, when first needed."""
+    recipe = task.recipe
+    changed = {
+        "nb_epochs": recipe.nb_epochs * settings.nb_epochs_rat,
+        "nb_epochs_ft": recipe.nb_epochs_ft * settings.nb_epochs_rat,
+        "batch_size": settings.batch_size or recipe.batch_size,
+        "batch_size_eval": settings.batch_size_eval or recipe.batch_size_eval,
+    }
+    recipe: Recipe = dataclasses.replace(recipe, **changed)
+    return dataclasses.replace(task, recipe=recipe, load_data=_Once(task.load_data, settings.enbl_trn_val_split))
+
+
+class _Once:
+    """A loader that reads once, and holds out training pictures if asked."""
+
+    def __init__(self, load: Callable[[], Any], hold_out: bool):
+        self._load, self._hold_out, self._data = load, hold_out, None
+
+    def __call__(self) -> Any:
+        if self._data is None:
+            data = self._load()
+            self._data = data.hold_out(data.nb_train // 10) if self._hold_out else data
+        return self._data
+
+
+def _prepare(settings: Settings) -> None:
+    """Seeds, determinism and quiet, before the first operation runs."""
+    if not settings.verbose:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    keras.utils.set_random_seed(settings.seed)
+    if settings.deterministic:
+        tf.config.experimental.enable_op_determinism()

@@ -1,0 +1,82 @@
+"""The one training loop."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from secateur.training.run import Run, Stopped
+from secateur.training.steps import Step
+from secateur.utils.errors import RunError
+
+# Called after each step with the number of steps done.
+Callback = Callable[[int], None]
+
+
+class NonFiniteLoss(RunError):
+    """The loss became infinite or not a number."""
+
+
+def fit(
+    step: Step,
+    batches: Callable[[int], tf.data.Dataset],
+    nb_steps: int,
+    run: Run,
+    stage: str,
+    variables: Sequence[keras.Variable],
+    callbacks: Sequence[Callback] = (),
+) -> None:
+    """Call `step` on each batch until `nb_steps` are done, from the last checkpoint of the stage if there is one.
+
+    Args:
+        step: the learner's own `tf.function`, (images, labels) to a dict of scalars that has "loss".
+        batches: gives the endless batches from a given step on.
+        nb_steps: of the whole stage.
+        run: keeps checkpoints and metrics and hears SIGTERM.
+        stage: the name of both.
+        variables: all state that the step changes: model, optimizer, masks.
+        callbacks: called after each step with the number of steps done.
+
+    Raises:
+        NonFiniteLoss: names the window of steps; the checkpoint before it is kept.
+        Stopped: SIGTERM came; a checkpoint was saved.
+    """
+    done = run.restore_checkpoint(stage, variables)
+    earlier = run.seconds.get(stage, 0.0)
+    if done >= nb_steps:
+        return
+    begin = saved = time.monotonic()
+    window: list[dict[str, tf.Tensor]] = []
+    with run.progress(stage, done, nb_steps) as progress:
+        for images, labels in batches(done):
+            window.append(step(images, labels))
+            done += 1
+            progress.step()
+            for callback in callbacks:
+                callback(done)
+            due = run.checkpoint_due(done, saved) or run.stop_requested or done == nb_steps
+            if due or done % run.summ_step == 0:
+                progress.show(done, _close(window, run, stage, done))
+            if due and done < nb_steps:
+                run.save_checkpoint(stage, done, variables, earlier + time.monotonic() - begin)
+                saved = time.monotonic()
+            if run.stop_requested:
+                raise Stopped(f"stopped at step {done} of {stage}: the same command continues there")
+            if done == nb_steps:
+                break
+
+
+def _close(window: list[dict[str, tf.Tensor]], run: Run, stage: str, done: int) -> dict[str, float]:
+    """Mean metrics of the steps since the last call; they are fetched, checked and logged here, not in every step."""
+    metrics = {name: float(np.mean([float(m[name]) for m in window])) for name in window[0]}
+    first = done - len(window) + 1
+    window.clear()
+    if not np.isfinite(metrics["loss"]):
+        raise NonFiniteLoss(
+            f"{stage}: the loss is {metrics['loss']} between steps {first} and {done}: the checkpoint before is kept; "
+            "lower the learning rate or choose --mixed_precision float32"
+        )
+    run.log(stage, done, metrics)
+    return metrics

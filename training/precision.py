@@ -1,0 +1,53 @@
+"""The form of a model that is trained: fast layers, mixed precision."""
+
+import keras
+
+from secateur.training.layers import FusedBatchNormalization
+
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+# Pixel values and logits keep float32: bfloat16 has eight bits, and these layers cost nothing.
+FLOAT32_LAYERS = (keras.layers.Rescaling, keras.layers.Normalization, keras.layers.Softmax)
+
+
+def resolve(mixed_precision: str, has_gpu: bool, has_bfloat16: bool) -> str:
+    """The precision that "auto" stands for: float16 on a GPU, bfloat16 on a CPU that has it, else float32."""
+    if mixed_precision != "auto":
+        return mixed_precision
+    if has_gpu:
+        return "float16"
+    return "bfloat16" if has_bfloat16 else "float32"
+
+
+def cpu_has_bfloat16(cpuinfo: str = "/proc/cpuinfo") -> bool:
+    """Whether the processor multiplies bfloat16 itself; without it the type is emulated and slow."""
+    try:
+        with open(cpuinfo, encoding="utf-8") as file:
+            flags = file.read()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def to_training(model: keras.Model, precision: str = "float32") -> keras.Model:
+    """A copy of a functional model for training: fused batch norms, `precision` inside, float32 at both ends.
+
+    Args:
+        model: any functional model; it is not changed.
+        precision: "float32", "bfloat16" or "float16"; variables stay float32.
+
+    Returns:
+        A model with the same layer names and the same weights.
+    """
+    policy = POLICIES[precision]
+    last = set(model.output_names)
+
+    def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
+        keeps_float32 = layer.name in last or isinstance(layer, FLOAT32_LAYERS)
+        config = layer.get_config() | {"dtype": "float32" if keeps_float32 else policy}
+        if type(layer) is keras.layers.BatchNormalization:
+            return FusedBatchNormalization.from_config(config)
+        return type(layer).from_config(config)
+
+    copied = keras.models.clone_model(model, clone_function=copy)
+    copied.set_weights(model.get_weights())
+    return copied

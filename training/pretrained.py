@@ -1,0 +1,33 @@
+"""The trained dense model that a pruning method starts from."""
+
+import pathlib
+
+import keras
+
+from secateur.training.task import Task
+from secateur.utils.errors import RunError
+
+
+def load_pretrained(task: Task) -> keras.Model:
+    """The task's network with the weights of the `.keras` file that `task.pretrained` names, float32, stock layers.
+
+    Raises:
+        RunError: no such file, not a readable `.keras` file, or the file of another network.
+    """
+    path = pathlib.Path(task.pretrained or "")
+    if not path.is_file():
+        raise RunError(f"no pretrained model at {path}: train it with --learner full-prec or name one with --save_path")
+    try:
+        saved = keras.models.load_model(path, compile=False)
+    except (ValueError, OSError, TypeError) as error:
+        raise RunError(f"{path} is not a readable .keras file ({str(error).splitlines()[0]})") from error
+    model = task.build_model()
+    found = [tuple(w.shape) for w in saved.weights]
+    expected = [tuple(w.shape) for w in model.weights]
+    if found != expected:
+        raise RunError(
+            f"{path} holds another network than {task.name}: {len(found)} weights instead of {len(expected)}, "
+            f"or other shapes; name the right file with --save_path"
+        )
+    model.set_weights(saved.get_weights())
+    return model

@@ -1,0 +1,196 @@
+"""One run: its work directory, stages, checkpoints, metrics, lock and orderly end."""
+
+import contextlib
+import fcntl
+import json
+import pathlib
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import keras
+
+from secateur.training import checkpoint, parallel
+from secateur.training.events import EventWriter
+from secateur.training.progress import Progress
+from secateur.utils.errors import RunError
+from secateur.utils.files import write_atomically
+
+CHECKPOINTS_KEPT = 2
+CHECKPOINT_STEPS = 500
+CHECKPOINT_SECONDS = 120.0
+
+
+class Stopped(RunError):
+    """SIGTERM came; the state is saved and the same command continues."""
+
+
+class Run:
+    """A work directory that survives a kill at any moment.
+
+    Args:
+        directory: made if missing.
+        config: what the run does; written to `config.json`, and a directory of another config is refused.
+        seed: of every random decision.
+        save_step: steps between checkpoints; None: every 500 steps or 2 minutes, whichever comes first.
+        summ_step: steps between lines of metrics.
+        precision: of the training, "float32", "bfloat16" or "float16".
+    """
+
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        config: dict,
+        seed: int = 0,
+        save_step: int | None = None,
+        summ_step: int = 100,
+        precision: str = "float32",
+    ):
+        self.directory, self.config, self.seed = directory, config, seed
+        self.save_step, self.summ_step, self.precision = save_step, summ_step, precision
+        self.stop_requested = False
+        self.seconds: dict[str, float] = {}
+        self._events: EventWriter | None = None
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator["Run"]:
+        """Hold the directory's lock; SIGTERM asks for a checkpoint and an orderly end.
+
+        Raises:
+            RunError: another run holds the lock, or the directory belongs to another config.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with (self.directory / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(
+                    f"{self.directory} is in use by another run: wait for it, or choose another --log_dir"
+                ) from None
+            self._write_config()
+            previous = signal.signal(signal.SIGTERM, self._request_stop)
+            try:
+                yield self
+            finally:
+                signal.signal(signal.SIGTERM, previous)
+
+    def stage(self, name: str, function: Callable[[], dict | None], variables: Sequence[keras.Variable] = ()) -> dict:
+        """Run `function` once in the life of the directory; afterwards only its output is restored.
+
+        Args:
+            name: of the stage, unique in the run.
+            function: trains in place and returns what else is worth keeping (JSON-able).
+            variables: the state that the stage leaves behind; saved after it, restored when it is skipped.
+
+        Returns:
+            What `function` returned, now or in the run that was killed later.
+        """
+        path = self.directory / "stages" / f"{name}.npz"
+        if path.is_file():
+            with contextlib.suppress(checkpoint.DamagedCheckpoint):
+                return self._restore_stage(name, path, variables)
+            self.say(f"{path} is damaged: the stage {name} runs again")
+        begin = time.monotonic()
+        output = function() or {}
+        seconds = time.monotonic() - begin + self.seconds.get(name, 0.0)
+        self.seconds[name] = seconds
+        checkpoint.save(path, checkpoint.arrays_of(variables), {"output": output, "seconds": seconds})
+        self._forget_checkpoints(name, keep=0)
+        return output
+
+    def _restore_stage(self, name: str, path: pathlib.Path, variables: Sequence[keras.Variable]) -> dict:
+        arrays, meta = checkpoint.load(path)
+        checkpoint.assign(variables, arrays, path)
+        self.seconds[name] = meta["seconds"]
+        return meta["output"]
+
+    def save_checkpoint(self, stage: str, step: int, variables: Sequence[keras.Variable], seconds: float) -> None:
+        """Keep the state after `step` steps of `stage`; the last two are kept."""
+        if not parallel.is_primary():
+            return
+        path = self._checkpoint_path(stage, step)
+        checkpoint.save(path, checkpoint.arrays_of(variables), {"step": step, "seconds": seconds})
+        self._forget_checkpoints(stage, keep=CHECKPOINTS_KEPT)
+
+    def restore_checkpoint(self, stage: str, variables: Sequence[keras.Variable]) -> int:
+        """Load the newest readable checkpoint of `stage` into the variables; the steps it has done, 0 without one."""
+        for path in reversed(self._checkpoints(stage)):
+            try:
+                arrays, meta = checkpoint.load(path)
+                checkpoint.assign(variables, arrays, path)
+            except checkpoint.DamagedCheckpoint as error:
+                self.say(f"{error}: using the one before")
+                continue
+            self.say(f"{stage}: continues at step {meta['step']}")
+            self.seconds[stage] = meta["seconds"]
+            self._drop_metrics_after(stage, meta["step"])
+            return meta["step"]
+        self._drop_metrics_after(stage, 0)
+        return 0
+
+    def checkpoint_due(self, step: int, since: float) -> bool:
+        """Whether it is time to save, `since` being the monotonic time of the last save."""
+        if self.save_step:
+            return step % self.save_step == 0
+        return step % CHECKPOINT_STEPS == 0 or time.monotonic() - since > CHECKPOINT_SECONDS
+
+    def log(self, stage: str, step: int, metrics: dict[str, float]) -> None:
+        """Append one line to metrics.jsonl and the same scalars to the TensorBoard events."""
+        if not parallel.is_primary():
+            return
+        line = {"stage": stage, "step": step} | metrics
+        with (self.directory / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        if self._events is None:
+            self._events = EventWriter(self.directory / "events")
+        self._events.write(stage, step, metrics)
+
+    def progress(self, stage: str, first: int, total: int) -> Progress:
+        """A progress bar with ETA for the steps of a stage."""
+        return Progress(stage, first, total)
+
+    def say(self, text: str) -> None:
+        """One line for the user."""
+        if parallel.is_primary():
+            print(text, file=sys.stderr, flush=True)
+
+    def _checkpoint_path(self, stage: str, step: int) -> pathlib.Path:
+        return self.directory / "checkpoints" / stage / f"step-{step:09d}.npz"
+
+    def _checkpoints(self, stage: str) -> list[pathlib.Path]:
+        return sorted((self.directory / "checkpoints" / stage).glob("step-*.npz"))
+
+    def _forget_checkpoints(self, stage: str, keep: int) -> None:
+        paths = self._checkpoints(stage)
+        for path in paths[: len(paths) - keep]:
+            path.unlink()
+
+    def _drop_metrics_after(self, stage: str, step: int) -> None:
+        """Leave out the lines that a killed run wrote after its last checkpoint: they will be written again."""
+        path = self.directory / "metrics.jsonl"
+        if not path.is_file():
+            return
+        lines = path.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if _keeps(line, stage, step)]
+        if kept != lines:
+            write_atomically(path, "".join(line + "\n" for line in kept).encode())
+
+    def _write_config(self) -> None:
+        path = self.directory / "config.json"
+        text = json.dumps(self.config, indent=2, sort_keys=True) + "\n"
+        if path.is_file() and path.read_text(encoding="utf-8") != text:
+            raise RunError(f"{path} is of another configuration: choose another --log_dir")
+        if not path.is_file():
+            write_atomically(path, text.encode())
+
+    def _request_stop(self, signum: int, frame: object) -> None:
+        self.stop_requested = True
+
+
+def _keeps(line: str, stage: str, step: int) -> bool:
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError:
+        return False  # half a line, cut off by a kill
+    return entry["stage"] != stage or entry["step"] <= step

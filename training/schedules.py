@@ -1,0 +1,74 @@
+"""Learning-rate schedules as functions of the step, so that a resumed run continues exactly."""
+
+import math
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable(package="secateur")
+class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear from `start` times the peak up to the peak, then linear down to zero.
+
+    Reference: Smith and Topin, "Super-Convergence", 2018, with a last phase that ends at zero.
+
+    Args:
+        peak: highest learning rate.
+        nb_steps: steps of the whole cycle.
+        warm_up: share of the steps before the peak, 0 to 1.
+        start: first learning rate as a share of the peak.
+    """
+
+    def __init__(self, peak: float, nb_steps: int, warm_up: float = 0.2, start: float = 0.1):
+        super().__init__()
+        self.peak, self.nb_steps, self.warm_up, self.start = peak, nb_steps, warm_up, start
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        step = tf.cast(step, tf.float32)
+        top = max(self.warm_up * self.nb_steps, 1e-6)
+        rising = self.start + (1 - self.start) * step / top
+        falling = (self.nb_steps - step) / max(self.nb_steps - top, 1.0)
+        return self.peak * tf.maximum(tf.minimum(rising, falling), 0.0)
+
+    def get_config(self) -> dict:
+        return {"peak": self.peak, "nb_steps": self.nb_steps, "warm_up": self.warm_up, "start": self.start}
+
+
+@keras.saving.register_keras_serializable(package="secateur")
+class Piecewise(keras.optimizers.schedules.LearningRateSchedule):
+    """`initial` times `factors[k]`, where k counts the boundaries that the step has reached.
+
+    Args:
+        initial: learning rate of the first phase.
+        boundaries: ascending steps at which the next factor begins.
+        factors: one more than boundaries, the first usually 1.
+    """
+
+    def __init__(self, initial: float, boundaries: Sequence[int], factors: Sequence[float]):
+        super().__init__()
+        if len(factors) != len(boundaries) + 1:
+            raise ValueError(f"{len(factors)} factors for {len(boundaries)} boundaries: must be one more")
+        self.initial, self.boundaries, self.factors = initial, list(boundaries), list(factors)
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        reached = tf.reduce_sum(tf.cast(tf.cast(step, tf.int64) >= tf.constant(self.boundaries, tf.int64), tf.int32))
+        return self.initial * tf.gather(tf.constant(self.factors, tf.float32), reached)
+
+    def get_config(self) -> dict:
+        return {"initial": self.initial, "boundaries": self.boundaries, "factors": self.factors}
+
+
+def scaled_learning_rate(learning_rate: float, global_batch_size: int, batch_size_norm: int) -> float:
+    """The linear scaling rule: `learning_rate` is meant for `batch_size_norm` pictures a step.
+
+    Reference: Goyal et al., "Accurate, Large Minibatch SGD", 2017.
+    """
+    return learning_rate * global_batch_size / batch_size_norm
+
+
+def nb_steps_of(nb_epochs: float, nb_train: int, global_batch_size: int) -> int:
+    """Whole steps in `nb_epochs` epochs whose left-over pictures are dropped; at least one unless 0 epochs."""
+    if nb_epochs <= 0:
+        return 0
+    return max(1, math.ceil(nb_epochs * (nb_train // global_batch_size)))

@@ -1,0 +1,83 @@
+"""The pieces of a training step that learners put together."""
+
+from collections.abc import Callable, Sequence
+
+import keras
+import tensorflow as tf
+
+from secateur.training import parallel
+from secateur.training.task import Recipe
+
+Step = Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
+
+
+def sgd(recipe: Recipe, learning_rate: float | keras.optimizers.schedules.LearningRateSchedule) -> keras.optimizers.Optimizer:
+    """Stochastic gradient descent with Nesterov momentum, as the recipe says."""
+    return keras.optimizers.SGD(learning_rate, momentum=recipe.momentum, nesterov=True)
+
+
+def scaled_for(precision: str, optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """The optimizer, with dynamic loss scaling where float16's small gradients need it."""
+    return keras.optimizers.LossScaleOptimizer(optimizer) if precision == "float16" else optimizer
+
+
+def decayed_kernels(model: keras.Model) -> list[keras.Variable]:
+    """The kernels that weight decay acts on: convolution and dense kernels, no biases and no norms."""
+    return [v for v in model.trainable_variables if "kernel" in v.path.rsplit("/", 1)[-1]]
+
+
+def l2_loss(kernels: Sequence[keras.Variable], weight_decay: float) -> tf.Tensor:
+    """weight_decay / 2 * sum of squares: the coupled form, which momentum amplifies like any other gradient."""
+    return weight_decay * tf.add_n([tf.nn.l2_loss(tf.convert_to_tensor(kernel)) for kernel in kernels])
+
+
+def apply_gradients(
+    optimizer: keras.optimizers.Optimizer,
+    gradients: Sequence[tf.Tensor],
+    variables: Sequence[keras.Variable],
+    moving: Sequence[keras.Variable] = (),
+) -> None:
+    """One optimizer step with the gradients, and the moving statistics, averaged over the workers in one all-reduce."""
+    averaged = parallel.average([*gradients, *[tf.convert_to_tensor(v) for v in moving]])
+    optimizer.apply(averaged[: len(variables)], variables)
+    if parallel.size() > 1:
+        for variable, value in zip(moving, averaged[len(variables) :], strict=True):
+            variable.assign(value)
+
+
+def train_step(
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    weight_decay: float,
+) -> Step:
+    """A step on the loss plus weight decay: (images [B, H, W, C], labels [B]) to {"loss", "accuracy"}.
+
+    A model with auxiliary heads gives several logits; the losses of all are added, the first one's is reported.
+    """
+    variables, moving = model.trainable_variables, model.non_trainable_variables
+    kernels = decayed_kernels(model)
+    optimizer.build(variables)
+
+    @tf.function
+    def step(images: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            logits, *heads = _as_list(model(images, training=True))
+            data_loss = loss(labels, logits)
+            auxiliary = [loss(labels, head) for head in heads]
+            objective = tf.add_n([data_loss, *auxiliary, l2_loss(kernels, weight_decay)])
+            objective = optimizer.scale_loss(objective)
+        apply_gradients(optimizer, tape.gradient(objective, variables), variables, moving)
+        return {"loss": data_loss, "accuracy": batch_accuracy(labels, logits)}
+
+    return step
+
+
+def _as_list(outputs: object) -> list[tf.Tensor]:
+    return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+
+
+def batch_accuracy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Share of the batch whose largest logit is the label's."""
+    hits = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
+    return tf.reduce_mean(tf.cast(hits, tf.float32))

@@ -1,0 +1,54 @@
+"""Training a model by the task's recipe: from scratch, or fine-tuning after pruning."""
+
+import zlib
+
+import keras
+
+from secateur.training import parallel, schedules
+from secateur.training.loop import fit
+from secateur.training.precision import to_training
+from secateur.training.run import Run
+from secateur.training.steps import scaled_for, sgd, train_step
+from secateur.training.task import Dataset, Task
+
+
+def stream_seed(run: Run, stage: str) -> int:
+    """A seed for the pictures of one stage, so that no two stages see them in the same order."""
+    return zlib.crc32(f"{run.seed} {stage}".encode())
+
+
+def train_model(
+    model: keras.Model, task: Task, data: Dataset, run: Run, stage: str, nb_epochs: float, learning_rate: float
+) -> keras.Model:
+    """Train in place for `nb_epochs` with one cycle of the learning rate, as one stage of the run.
+
+    Args:
+        model: functional, in training form (`to_training`).
+        learning_rate: the peak, for the recipe's `batch_size_norm` pictures a step.
+
+    Returns:
+        The same model.
+    """
+    recipe = task.recipe
+    global_batch = recipe.batch_size * parallel.size()
+    nb_steps = schedules.nb_steps_of(nb_epochs, data.nb_train, global_batch)
+    peak = schedules.scaled_learning_rate(learning_rate, global_batch, recipe.batch_size_norm)
+    optimizer = scaled_for(run.precision, sgd(recipe, schedules.OneCycle(peak, max(nb_steps, 1))))
+    step = train_step(model, optimizer, task.loss, recipe.weight_decay)
+    seed = stream_seed(run, stage)
+
+    def batches(first_step: int):
+        return data.train_batches(recipe.batch_size, seed, first_step, parallel.rank(), parallel.size())
+
+    def function() -> dict:
+        fit(step, batches, nb_steps, run, stage, [*model.variables, *optimizer.variables])
+        return {"epochs": nb_epochs, "steps": nb_steps}
+
+    run.stage(stage, function, model.variables)
+    return model
+
+
+def train_dense(task: Task, data: Dataset, run: Run) -> keras.Model:
+    """The task's network, trained from scratch at full width."""
+    model = to_training(task.build_model(), run.precision)
+    return train_model(model, task, data, run, "dense", task.recipe.nb_epochs, task.recipe.learning_rate)
