@@ -1,0 +1,134 @@
+"""Groups of channels that must be removed together."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+
+from secateur.pruning.calls import record
+from secateur.pruning.flows import DisjointSets, Flows
+from secateur.pruning.liveness import NotRemovable, State, states
+from secateur.utils.errors import UsageError
+
+# Group name to the ascending indices of the channels that stay; a group that is not named stays whole.
+Keep = Mapping[str, Sequence[int]]
+
+
+@dataclasses.dataclass(frozen=True)
+class ChannelGroup:
+    """Channels that several layers make, pass on or read under one numbering, 0 to size - 1.
+
+    Attributes:
+        name: of the first layer that makes them.
+        size: number of channels.
+        producers: layers that make them: convolutions, dense layers.
+        consumers: layers that read them with a kernel.
+        members: layers in between: norms, depthwise convolutions, activations, merges.
+        prunable: whether any of them can be removed.
+        reason: why not, "" if prunable.
+        passes_add: whether they go through a sum, as the stream of a residual network does.
+        removable: whether all of them can go, because a way around leads to the output.
+    """
+
+    name: str
+    size: int
+    producers: tuple[str, ...]
+    consumers: tuple[str, ...]
+    members: tuple[str, ...]
+    prunable: bool
+    reason: str
+    passes_add: bool
+    removable: bool
+
+
+class ChannelGraph:
+    """The channel groups of a functional model, by name in the order of the network.
+
+    Args:
+        model: functional or built Sequential; it is not changed.
+
+    Raises:
+        UsageError: a model without a graph.
+    """
+
+    def __init__(self, model: keras.Model):
+        self.record = record(model)
+        self.flows = Flows(self.record)
+        self._place: dict[int, tuple[str, int]] = {}
+        self.groups = self._collect()
+
+    def removed(self, keep: Keep) -> set[int]:
+        """The channel numbers that go.
+
+        Raises:
+            UsageError: an unknown or unprunable group, indices out of range, repeated or not ascending, or so many
+                channels gone that the output would not depend on the input.
+        """
+        for name, indices in keep.items():
+            self._check(name, list(indices))
+        kept = {name: set(indices) for name, indices in keep.items()}
+        numbers = {n for n, (name, index) in self._place.items() if name in kept and index not in kept[name]}
+        try:
+            states(self.record, self.flows.of, numbers)
+        except NotRemovable as error:
+            empty = [name for name, indices in kept.items() if not indices]
+            raise UsageError(f"all channels of {', '.join(empty)} would go: {error}; keep at least one") from None
+        return numbers
+
+    def states(self, removed: set[int]) -> dict[int, State]:
+        """What becomes of every tensor, by its id, without these channel numbers."""
+        return states(self.record, self.flows.of, removed)
+
+    def _check(self, name: str, indices: list[int]) -> None:
+        if name not in self.groups:
+            raise UsageError(f"no channel group {name}: the groups are {', '.join(self.groups)}")
+        group = self.groups[name]
+        if indices == list(range(group.size)):
+            return
+        if not group.prunable:
+            raise UsageError(f"the channels of {name} must stay: {group.reason}")
+        if indices != sorted(set(indices)) or any(not 0 <= index < group.size for index in indices):
+            raise UsageError(f"channels {indices} of {name}: must be ascending, different and 0 to {group.size - 1}")
+
+    def _collect(self) -> dict[str, ChannelGroup]:
+        """Producers that share a channel number form a group; its channels are its numbers in order of appearance."""
+        producers = self.flows.producers
+        sets, makers = DisjointSets(), {}
+        for index, flow in zip(sets.new(len(producers)), producers.values(), strict=True):
+            first = [makers.setdefault(number, index) for number in flow.tolist()]
+            sets.join(np.array(first), np.full(len(first), index))
+        names: dict[int, list[str]] = {}
+        for root, name in zip(sets.roots(), producers, strict=True):
+            names.setdefault(int(root), []).append(name)
+        for together in names.values():
+            numbers = dict.fromkeys(np.concatenate([producers[name] for name in together]).tolist())
+            self._place |= {number: (together[0], k) for k, number in enumerate(numbers)}
+        return {together[0]: self._group(together) for together in names.values()}
+
+    def _group(self, producers: list[str]) -> ChannelGroup:
+        name = producers[0]
+        numbers = [n for n, (group, _) in self._place.items() if group == name]
+
+        def touched(flows: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+            return tuple(layer for layer, flow in flows.items() if np.isin(flow, numbers).any())
+
+        reason = next((self.flows.reasons[n] for n in numbers if n in self.flows.reasons), "")
+        return ChannelGroup(
+            name=name,
+            size=len(numbers),
+            producers=tuple(producers),
+            consumers=touched(self.flows.consumers),
+            members=touched(self.flows.members),
+            prunable=not reason,
+            reason=reason,
+            passes_add=bool(np.isin(self.flows.summed, numbers).any()),
+            removable=not reason and self._survives(set(numbers)),
+        )
+
+    def _survives(self, removed: set[int]) -> bool:
+        try:
+            self.states(removed)
+        except NotRemovable:
+            return False
+        return True
