@@ -20,6 +20,7 @@ from secateur.training.run import Run
 from secateur.training.task import Task
 from secateur.training.train import train_dense, train_model
 from secateur.utils.errors import RunError
+from secateur.utils.files import write_atomically
 
 NB_PICTURES_CHECKED = 256
 
@@ -116,7 +117,7 @@ def _run(task: Task, learner: str, config: dict, where: Where, how: How, state_d
         save_step=how.save_step,
         summ_step=how.summ_step,
         precision=how.precision,
-        state_directory=pathlib.Path(state_dir) if state_dir else None,
+        state_directory=pathlib.Path(state_dir) / directory.name if state_dir else None,
     )
 
 
@@ -194,7 +195,7 @@ def _export(name: str, model: keras.Model, folder: pathlib.Path, data: Any) -> t
     stem = "dense" if name == "dense" else "model"
     paths = {"keras": folder / f"{stem}.keras", "tflite": folder / f"{stem}.tflite"}
     export.save_keras(model, paths["keras"])
-    export.write_atomically(paths["tflite"], export.to_tflite(model))
+    write_atomically(paths["tflite"], export.to_tflite(model))
     pictures = np.concatenate([images.numpy() for images, _ in data.eval_batches(64, NB_PICTURES_CHECKED)])
     expected = np.asarray(model(pictures, training=False))
     found = export.LiteModel(paths["tflite"]).predict(pictures)

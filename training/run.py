@@ -36,6 +36,7 @@ class Run:
         save_step: steps between checkpoints; None: every 500 steps or 2 minutes, whichever comes first.
         summ_step: steps between lines of metrics.
         precision: of the training, "float32", "bfloat16" or "float16".
+        state_directory: where stages and checkpoints lie, if not in `directory`.
     """
 
     def __init__(
@@ -46,7 +47,10 @@ class Run:
         save_step: int | None = None,
         summ_step: int = 100,
         precision: str = "float32",
+        state_directory: pathlib.Path | None = None,
     ):
+        self._state_directory = state_directory or directory
+        self._outputs: dict[str, dict] = {}
         self.directory, self.config, self.seed = directory, config, seed
         self.save_step, self.summ_step, self.precision = save_step, summ_step, precision
         self.stop_requested = False
@@ -86,7 +90,7 @@ class Run:
         Returns:
             What `function` returned, now or in the run that was killed later.
         """
-        path = self.directory / "stages" / f"{name}.npz"
+        path = self._state_directory / "stages" / f"{name}.npz"
         if path.is_file():
             with contextlib.suppress(checkpoint.DamagedCheckpoint):
                 return self._restore_stage(name, path, variables)
@@ -97,12 +101,18 @@ class Run:
         self.seconds[name] = seconds
         checkpoint.save(path, checkpoint.arrays_of(variables), {"output": output, "seconds": seconds})
         self._forget_checkpoints(name, keep=0)
+        self._outputs[name] = output
         return output
+
+    def outputs(self, key: str) -> dict:
+        """What the stages so far returned under a key, by stage."""
+        return {name: output[key] for name, output in self._outputs.items() if key in output}
 
     def _restore_stage(self, name: str, path: pathlib.Path, variables: Sequence[keras.Variable]) -> dict:
         arrays, meta = checkpoint.load(path)
         checkpoint.assign(variables, arrays, path)
         self.seconds[name] = meta["seconds"]
+        self._outputs[name] = meta["output"]
         return meta["output"]
 
     def save_checkpoint(self, stage: str, step: int, variables: Sequence[keras.Variable], seconds: float) -> None:
@@ -156,10 +166,10 @@ class Run:
             print(text, file=sys.stderr, flush=True)
 
     def _checkpoint_path(self, stage: str, step: int) -> pathlib.Path:
-        return self.directory / "checkpoints" / stage / f"step-{step:09d}.npz"
+        return self._state_directory / "checkpoints" / stage / f"step-{step:09d}.npz"
 
     def _checkpoints(self, stage: str) -> list[pathlib.Path]:
-        return sorted((self.directory / "checkpoints" / stage).glob("step-*.npz"))
+        return sorted((self._state_directory / "checkpoints" / stage).glob("step-*.npz"))
 
     def _forget_checkpoints(self, stage: str, keep: int) -> None:
         paths = self._checkpoints(stage)

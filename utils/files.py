@@ -1,15 +1,32 @@
 """Writing files so that a crash leaves the old one or the new one."""
 
+import errno
 import os
 import pathlib
 import tempfile
 
+from secateur.utils.errors import RunError
+
 
 def write_atomically(path: pathlib.Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    """Write a whole file under a temporary name in the same folder, then move it into place.
+
+    Raises:
+        RunError: the disk is full or the folder cannot be written; a file that was there stays as it was.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "free some space and run the same command again" if full else "choose a folder that can be written"
+        raise RunError(f"cannot write {path} ({error.strerror}): {remedy}") from error
+    finally:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)

@@ -1,0 +1,35 @@
+"""The gate: two forms of a model must give the same logits on the same pictures."""
+
+import numpy as np
+
+from secateur.utils.errors import RunError
+
+# Both are the same float32 sums in another order; a wrong slice or a lost bias is off by more than a hundredth.
+SHRUNK_TOLERANCE = 1e-4
+# The converter folds norms into kernels and XNNPACK has its own summation order.
+TFLITE_TOLERANCE = 1e-3
+
+
+class EquivalenceError(RunError):
+    """Two forms of a model that ought to be equal are not."""
+
+
+def check_equivalence(name: str, expected: np.ndarray, found: np.ndarray, tolerance: float) -> float:
+    """The largest difference between two arrays of logits [N, K], relative to the root mean square of `expected`.
+
+    Raises:
+        EquivalenceError: above `tolerance`, not finite, or of another shape.
+    """
+    expected, found = np.asarray(expected, np.float64), np.asarray(found, np.float64)
+    if expected.shape != found.shape:
+        raise EquivalenceError(f"{name} differ: logits {expected.shape} and {found.shape}; nothing was exported")
+    scale = max(float(np.sqrt(np.mean(np.square(expected)))), np.finfo(np.float32).tiny)
+    errors = np.max(np.abs(expected - found), axis=-1) / scale
+    worst = int(np.argmax(np.where(np.isfinite(errors), errors, np.inf)))
+    error = float(errors[worst])
+    if not error <= tolerance:
+        raise EquivalenceError(
+            f"{name} differ by {error:.2g} of the logits' size on picture {worst}, more than {tolerance:g}: "
+            "this is a fault of the program, please report it with the command"
+        )
+    return error
