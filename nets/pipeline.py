@@ -62,11 +62,12 @@ def train(task: Task, learner_name: str, config: Any, where: Where, how: How) ->
         if not result_path.is_file():
             learner = entry.learner(config, task, run)
             learner.train()
-            result = _result(task, learner_name, learner, run, where)
-            if how.same_budget and entry.learner.needs_dense:
-                result["dense_same_budget"] = _same_budget(task, where, how)
+            export.write_result(result_path, _result(task, learner_name, learner, run, where))
+        result = export.read_result(result_path)
+        if how.same_budget and task.pretrained and "dense_same_budget" not in result:
+            result["dense_same_budget"] = _same_budget(task, where, how)
             export.write_result(result_path, result)
-        print(export.table(export.read_result(result_path)))
+        print(export.table(result))
 
 
 def evaluate(task: Task, learner_name: str, config: Any, where: Where, how: How) -> None:
@@ -92,9 +93,16 @@ def evaluate(task: Task, learner_name: str, config: Any, where: Where, how: How)
 
 
 def _dense_config(task: Task, how: How) -> dict:
-    recipe = dataclasses.asdict(task.recipe)
+    recipe = _recipe(task)
     used = {key: recipe[key] for key in recipe if not key.startswith("dcp_") and not key.endswith("_ft")}
     return {"task": task.name, "learner": "full-prec", "recipe": used, "data": task.load_data().name} | how.config()
+
+
+def _recipe(task: Task) -> dict:
+    """The part of the recipe that changes the weights."""
+    recipe = dataclasses.asdict(task.recipe)
+    del recipe["batch_size_eval"]
+    return recipe
 
 
 def _hash(config: dict) -> str:
@@ -108,7 +116,7 @@ def _run(task: Task, learner: str, config: dict, where: Where, how: How, state_d
         start = hashlib.sha256(task.pretrained.read_bytes()).hexdigest() if task.pretrained.is_file() else ""
         paths = ("dcp_save_path", "dcp_save_path_eval")
         kept = {key: value for key, value in config.items() if key not in paths}
-        everything |= {"recipe": dataclasses.asdict(task.recipe), "config": kept, "start": start}
+        everything |= {"recipe": _recipe(task), "config": kept, "start": start}
     directory = pathlib.Path(where.log_dir) / f"{task.name}_{learner}_{_hash(everything)}"
     return Run(
         directory,

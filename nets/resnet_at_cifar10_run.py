@@ -18,7 +18,7 @@ from secateur.utils.paths import data_dir_for
 RECIPE = Recipe(
     nb_epochs=75,
     learning_rate=0.25,
-    nb_epochs_ft=30,
+    nb_epochs_ft=40,
     learning_rate_ft=0.1,
     dcp_nb_iters_block=200,
     dcp_nb_iters_layer=100,

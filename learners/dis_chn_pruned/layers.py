@@ -17,12 +17,12 @@ def with_head(model: keras.Model, head_at: str, seed: int) -> keras.Model:
     x = keras.layers.GlobalAveragePooling2D(name="head_pool")(x)
     initializer = keras.initializers.GlorotUniform(seed)
     head = keras.layers.Dense(nb_classes, kernel_initializer=initializer, name="head_logits")(x)
-    return keras.Model(model.inputs, [model.outputs[0], head], name=model.name)
+    return keras.Model(model.input, [model.outputs[0], head], name=model.name)
 
 
 def without_head(model: keras.Model) -> keras.Model:
     """The model with its first output only."""
-    return keras.Model(model.inputs, model.outputs[0], name=model.name)
+    return keras.Model(model.input, model.outputs[0], name=model.name)
 
 
 def split_at(model: keras.Model, layers: Sequence[str], output: keras.KerasTensor) -> tuple[keras.Model, keras.Model]:
@@ -50,7 +50,7 @@ def split_at(model: keras.Model, layers: Sequence[str], output: keras.KerasTenso
         changes.add(id(layer.output))
         crossing |= {id(t): t for t in inputs if id(t) not in changes}
     frontier = list(crossing.values())
-    return keras.Model(model.inputs, frontier), keras.Model(frontier, [*[layer.output for layer in tuned], output])
+    return keras.Model(model.input, frontier), keras.Model(frontier, [*[layer.output for layer in tuned], output])
 
 
 def _needed_for(model: keras.Model, output: keras.KerasTensor) -> set[str]:

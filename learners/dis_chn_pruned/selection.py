@@ -38,7 +38,7 @@ class SelectionProblem:
         learning_rate: float,
     ):
         prefix, self._tail = split_at(model, layers, model.outputs[-1])
-        reference = keras.Model(original.inputs, [original.get_layer(name).output for name in layers])
+        reference = keras.Model(original.input, [original.get_layer(name).output for name in layers])
         self._cache = _cache(prefix, reference, batches)
         self._kernels = [model.get_layer(name).kernel for name in layers]
         self._pretrained = [tf.identity(tf.convert_to_tensor(kernel)) for kernel in self._kernels]
