@@ -1,4 +1,4 @@
-"""What leaves the program: stock Keras files, `.tflite` files, the proof that they are equal, their speed, the report."""
+"""What leaves the program: stock Keras files, `.tflite` files, proof that they are equal, their speed, the report."""
 
 from secateur.export.equivalence import SHRUNK_TOLERANCE, TFLITE_TOLERANCE, EquivalenceError, check_equivalence
 from secateur.export.evaluate import evaluate_keras, evaluate_tflite

@@ -5,7 +5,7 @@ import math
 import os
 import pathlib
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 
 from secateur.utils.errors import RunError
@@ -46,8 +46,13 @@ def write_labels(path: pathlib.Path, labels: Iterable[str]) -> None:
 
 def machine_facts() -> dict[str, object]:
     """What the times in a result depend on: processor, cores, versions."""
-    versions = {name: metadata.version(name) for name in PACKAGES}
-    return {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.system(), "python": platform.python_version()} | versions
+    versions: dict[str, object] = {name: metadata.version(name) for name in PACKAGES}
+    return {
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+    } | versions
 
 
 def _cpu() -> str:
@@ -61,9 +66,8 @@ def _cpu() -> str:
 def table(result: Mapping) -> str:
     """The result as text: one row per figure, dense beside pruned where there are both."""
     models = [name for name in ("dense", "pruned") if name in result]
-    rows = [("", *models, "" if len(models) == 1 else "change")]
-    rows += [_row(result, models, label, key, show, change) for label, key, show, change in _FIGURES]
-    rows = [row for row in rows if row]
+    found = [_row(result, models, *figure) for figure in _FIGURES]
+    rows = [("", *models, "" if len(models) == 1 else "change"), *[row for row in found if row]]
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([f"{result['task']}, {result['learner']}, {result['data']['name']}", *lines, *_notes(result)])
@@ -105,7 +109,9 @@ _FIGURES = (
 )
 
 
-def _row(result: Mapping, models: list[str], label: str, key: str, show, change) -> tuple[str, ...] | None:
+def _row(
+    result: Mapping, models: list[str], label: str, key: str, show: Callable, change: Callable
+) -> tuple[str, ...] | None:
     values = [result[name].get(key) for name in models]
     if None in values:
         return None
@@ -117,8 +123,12 @@ def _notes(result: Mapping) -> list[str]:
     budget = result.get("dense_same_budget")
     if budget and "pruned" in result:
         lost = 100 * (budget["accuracy"] - result["pruned"]["accuracy"])
-        notes.append(f"dense, trained for as many epochs: {_percent(budget['accuracy'])}; lost against it: {lost:.2f} points")
-    errors = {key: value for key, value in result["equivalence"].items() if isinstance(value, float) and key != "tolerance"}
+        notes.append(
+            f"dense, trained for as many epochs: {_percent(budget['accuracy'])}; lost against it: {lost:.2f} points"
+        )
+    errors = {
+        key: value for key, value in result["equivalence"].items() if isinstance(value, float) and key != "tolerance"
+    }
     shown = ", ".join(f"{key.replace('_', ' ')} {value:.1e}" for key, value in errors.items() if math.isfinite(value))
     if shown:
         notes.append(f"largest difference of the logits: {shown}")

@@ -31,8 +31,8 @@ def _stock_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
         kind, config = type(stock), stock.get_config()
     else:
         raise RunError(
-            f"{layer.name} is a {type(layer).__name__}, not a layer of Keras, and has no stock_layer(): an exported model "
-            "must load without this program"
+            f"{layer.name} is a {type(layer).__name__}, not a layer of Keras, and has no stock_layer(): an exported "
+            "model must load without this program"
         )
     return kind.from_config(config | {"dtype": "float32"})
 

@@ -18,7 +18,7 @@ class Learner(Protocol):
         """Carry out the method; a second call after a kill goes on where the first one stopped."""
 
     def evaluate(self) -> dict:
-        """Facts about the result that only the learner knows, JSON-able: kept channels, equivalence of its own steps."""
+        """Facts that only the learner knows, JSON-able: kept channels, equivalence of its own steps."""
 
     def export(self) -> keras.Model:
         """The finished model: functional, plain and as small as the method made it."""

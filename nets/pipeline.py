@@ -140,7 +140,10 @@ def _dense_model(task: Task, where: Where, how: How) -> pathlib.Path:
     if path.is_file():
         print(f"starting from the pretrained model {path}", file=sys.stderr)
         return path
-    print(f"no pretrained model at {path}: the dense model is trained first, {task.recipe.nb_epochs:g} epochs", file=sys.stderr)
+    print(
+        f"no pretrained model at {path}: the dense model is trained first, {task.recipe.nb_epochs:g} epochs",
+        file=sys.stderr,
+    )
     run = _run(task, "full-prec", {}, where, how)
     with run.open():
         export.save_keras(train_dense(task, task.load_data(), run), path)
@@ -148,7 +151,7 @@ def _dense_model(task: Task, where: Where, how: How) -> pathlib.Path:
 
 
 def _same_budget(task: Task, where: Where, how: How) -> dict:
-    """Accuracy of the dense model given the epochs that the pruned one was fine-tuned for: what pruning is held against."""
+    """Scores of the dense model trained for as many more epochs as the pruned one was fine-tuned."""
     run = _run(task, "same-budget", {}, where, how)
     recipe, data = task.recipe, task.load_data()
     with run.open():

@@ -1,6 +1,6 @@
 """A small residual network on scikit-learn's handwritten digits: the whole road in a few minutes, no download.
 
-    ./scripts/run_local.sh nets/resnet_at_digits_run.py --learner dis-chn-pruned
+./scripts/run_local.sh nets/resnet_at_digits_run.py --learner dis-chn-pruned
 """
 
 import dataclasses

@@ -28,7 +28,9 @@ class Settings:
     """Flags that every run has."""
 
     learner: str = option("full-prec", "how to prune", choices=tuple(registry.LEARNERS))
-    exec_mode: str = option("train", "train, prune and export, or evaluate what was exported", choices=("train", "eval"))
+    exec_mode: str = option(
+        "train", "train, prune and export, or evaluate what was exported", choices=("train", "eval")
+    )
     save_path: str = option("./models", "the dense model: a .keras file, or a folder that holds one per configuration")
     save_path_eval: str | None = option(None, "folder of the exported models (default: the run's folder)")
     log_dir: str = option("./logs", "runs lie here, each in a folder of its own")
@@ -40,7 +42,9 @@ class Settings:
     enbl_same_budget: bool = option(False, "also train the dense model for the epochs of the fine-tuning, to compare")
     seed: int = option(0, "of every random decision")
     deterministic: bool = option(False, "bit-identical results on one kind of machine, also after a kill; slower")
-    mixed_precision: str = option("auto", "of the training; auto takes what the processor is good at", choices=PRECISIONS)
+    mixed_precision: str = option(
+        "auto", "of the training; auto takes what the processor is good at", choices=PRECISIONS
+    )
     save_step: int | None = option(None, "steps between checkpoints (default: 500 steps or 2 minutes)")
     summ_step: int = option(100, "steps between two lines of metrics")
     verbose: bool = option(False, "TensorFlow's own messages, and tracebacks of errors")

@@ -43,8 +43,8 @@ def functional(model: keras.Model) -> keras.Model:
     """
     if not getattr(model, "inputs", None):
         raise UsageError(
-            f"{model.name} is a {type(model).__name__} without a graph: only functional and built Sequential models can "
-            "be pruned; rebuild it with keras.Model(inputs, outputs)"
+            f"{model.name} is a {type(model).__name__} without a graph: only functional and built Sequential models "
+            "can be pruned; rebuild it with keras.Model(inputs, outputs)"
         )
     if isinstance(model, keras.Sequential):
         return keras.Model(model.input, model.output, name=model.name)

@@ -94,7 +94,8 @@ class ChannelGraph:
     def _collect(self) -> dict[str, ChannelGroup]:
         """Producers that share a channel number form a group; its channels are its numbers in order of appearance."""
         producers = self.flows.producers
-        sets, makers = DisjointSets(), {}
+        sets = DisjointSets()
+        makers: dict[int, int] = {}
         for index, flow in zip(sets.new(len(producers)), producers.values(), strict=True):
             first = [makers.setdefault(number, index) for number in flow.tolist()]
             sets.join(np.array(first), np.full(len(first), index))

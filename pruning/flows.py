@@ -46,9 +46,9 @@ class Flows:
     def _settle(self) -> None:
         """Replace all numbers by the representatives of their sets."""
         roots = self._sets.roots()
-        for flows in (self._of, self.producers, self.consumers, self.members):
-            for key, flow in flows.items():
-                flows[key] = roots[flow]
+        self._of = {key: roots[flow] for key, flow in self._of.items()}
+        for flows in (self.producers, self.consumers, self.members):
+            flows |= {name: roots[flow] for name, flow in flows.items()}
         self.summed = roots[self.summed]
         self.reasons: dict[int, str] = {}
         for flow, reason in self._frozen:

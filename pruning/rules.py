@@ -64,9 +64,7 @@ def mixes_channels(layer: keras.layers.Layer) -> bool:
     return isinstance(layer, layers.Softmax) or name in MIXING
 
 
-def passed(
-    layer: keras.layers.Layer, flow: np.ndarray, input_shape: tuple, output_shape: tuple
-) -> np.ndarray | None:
+def passed(layer: keras.layers.Layer, flow: np.ndarray, input_shape: tuple, output_shape: tuple) -> np.ndarray | None:
     """The flow behind a layer that makes no channels and has one input; None if its channels cannot be told.
 
     Args:
@@ -89,7 +87,7 @@ def passed(
     return None
 
 
-def _rearranged(layer: keras.layers.Layer, flow: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray | None:
+def _rearranged(layer: keras.layers.Layer, flow: np.ndarray, shape: tuple) -> np.ndarray | None:
     """The flow behind a reshape: numbers go through it like values. None if a channel ends up on another axis."""
     if None in shape:
         return None

@@ -1,6 +1,7 @@
 """The smaller model: a new plain network without the removed channels, and the masked one it must equal."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -45,7 +46,7 @@ def shrink(model: keras.Model, keep: Keep) -> keras.Model:
     removed = graph.removed(keep)
     builder = _Builder(graph, removed)
     inputs = [keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name) for t in model.inputs]
-    values: dict[int, object] = {id(t): x for t, x in zip(graph.record.inputs, inputs, strict=True)}
+    values: dict[int, Any] = {id(t): x for t, x in zip(graph.record.inputs, inputs, strict=True)}
     for call in graph.record.calls:
         values |= builder.call(call, values)
     outputs = [values[id(t)] for t in graph.record.outputs]
@@ -61,7 +62,7 @@ class _Builder:
         self._removed = np.array(sorted(removed), int)
         self._layers: dict[str, keras.layers.Layer] = {}
 
-    def call(self, call: Call, values: Mapping[int, object]) -> dict[int, object]:
+    def call(self, call: Call, values: Mapping[int, Any]) -> dict[int, Any]:
         """The values of the call's outputs, by the ids of the recorded tensors."""
         states = [self._states[id(t)] for t in call.outputs]
         if State.LIVE not in states:
@@ -73,10 +74,10 @@ class _Builder:
         if State.EMPTY in inputs:
             alive = [values[id(t)] for t in call.inputs if self._states[id(t)] is State.LIVE]
             return {id(call.outputs[0]): self._layer(call)(alive) if len(alive) > 1 else alive[0]}
-        replace = keras.tree.map_structure(lambda x: values[id(x)] if id(x) in values else x, call.arguments)
+        replace = keras.tree.map_structure(lambda x: values.get(id(x), x), call.arguments)
         return self._apply(call, *replace)
 
-    def _apply(self, call: Call, args: tuple, kwargs: dict) -> dict[int, object]:
+    def _apply(self, call: Call, args: tuple, kwargs: dict) -> dict[int, Any]:
         layer = self._layer(call)
         outputs = keras.tree.flatten(layer(*args, **kwargs))
         layer.set_weights(self._sliced_weights(call))
@@ -113,7 +114,7 @@ class _Builder:
             return [weights[0][:, :, read], *[bias[made] for bias in weights[1:]]]
         return [w[..., made] for w in weights]
 
-    def _constant(self, call: Call, values: Mapping[int, object]) -> np.ndarray:
+    def _constant(self, call: Call, values: Mapping[int, Any]) -> np.ndarray:
         """The value [C] of a tensor that no longer depends on the picture."""
         (source,) = call.inputs[:1]
         made = self._kept(call.outputs[0])
@@ -133,7 +134,7 @@ class _Builder:
         # Inference is what a call without `training` means.
         return keras.ops.convert_to_numpy(layer(batch)).reshape(-1)
 
-    def _add(self, call: Call, values: Mapping[int, object]) -> object:
+    def _add(self, call: Call, values: Mapping[int, Any]) -> Any:
         """An addition of which some terms are constant."""
         alive = [values[id(t)] for t in call.inputs if self._states[id(t)] is State.LIVE]
         constants = [values[id(t)] for t in call.inputs if self._states[id(t)] is State.CONSTANT]

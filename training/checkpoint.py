@@ -55,7 +55,11 @@ def assign(variables: Sequence[keras.Variable], arrays: Mapping[str, np.ndarray]
     ordered = [arrays[name] for name in sorted(arrays)]
     found, expected = [a.shape for a in ordered], [tuple(v.shape) for v in variables]
     if found != expected:
-        differs = next((f"{a} instead of {b}" for a, b in zip(found, expected, strict=False) if a != b), "another number")
-        raise DamagedCheckpoint(f"{source} belongs to another network: {len(found)} arrays for {len(expected)}, {differs}")
+        differs = next(
+            (f"{a} instead of {b}" for a, b in zip(found, expected, strict=False) if a != b), "another number"
+        )
+        raise DamagedCheckpoint(
+            f"{source} belongs to another network: {len(found)} arrays for {len(expected)}, {differs}"
+        )
     for variable, value in zip(variables, ordered, strict=True):
         variable.assign(value)

@@ -11,7 +11,9 @@ from secateur.training.task import Recipe
 Step = Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
 
 
-def sgd(recipe: Recipe, learning_rate: float | keras.optimizers.schedules.LearningRateSchedule) -> keras.optimizers.Optimizer:
+def sgd(
+    recipe: Recipe, learning_rate: float | keras.optimizers.schedules.LearningRateSchedule
+) -> keras.optimizers.Optimizer:
     """Stochastic gradient descent with Nesterov momentum, as the recipe says."""
     return keras.optimizers.SGD(learning_rate, momentum=recipe.momentum, nesterov=True)
 

@@ -3,8 +3,8 @@
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 from absl import flags
 
@@ -80,12 +80,12 @@ def _plain_type(annotation: Any) -> type:
 
 
 def _define(field: dataclasses.Field, values: flags.FlagValues) -> None:
-    name, default, help_text = field.name, field.default, field.metadata["help"]
+    name, default, help_text = field.name, cast(Any, field.default), field.metadata["help"]
     choices, kind = field.metadata.get("choices"), _plain_type(field.type)
     if choices:
         flags.DEFINE_enum(name, default, choices, help_text, flag_values=values)
         return
-    defines = {
+    defines: dict[type, Callable] = {
         bool: flags.DEFINE_boolean,
         int: flags.DEFINE_integer,
         float: flags.DEFINE_float,

@@ -27,6 +27,6 @@ def read_path_conf(path: pathlib.Path) -> dict[str, str]:
 
 
 def data_dir_for(dataset: str, flag: str | None, conf: pathlib.Path) -> pathlib.Path | None:
-    """The folder of a data set: `--data_dir_local`, else the line `data_dir_local_<dataset>` of path.conf, else None."""
+    """The folder of a data set: the flag's value, else the line `data_dir_local_<dataset>` of path.conf, else None."""
     value = flag or read_path_conf(conf).get(f"data_dir_local_{dataset}")
     return pathlib.Path(value).expanduser() if value else None

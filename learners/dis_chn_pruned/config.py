@@ -10,8 +10,12 @@ class DisChnPrunedConfig:
     """Discrimination-aware channel pruning."""
 
     dcp_prune_ratio: float = option(0.5, "share of the input channels of each convolution to remove, 0 to 1")
-    dcp_nb_stages: int = option(3, "number of pruning stages with a discrimination-aware loss; one more uses the final loss")
-    dcp_nb_iters_block: int | None = option(None, "steps of block-wise fine-tuning per stage (default: the task's recipe)")
+    dcp_nb_stages: int = option(
+        3, "number of pruning stages with a discrimination-aware loss; one more uses the final loss"
+    )
+    dcp_nb_iters_block: int | None = option(
+        None, "steps of block-wise fine-tuning per stage (default: the task's recipe)"
+    )
     dcp_nb_iters_layer: int | None = option(
         None, "steps of layer-wise fine-tuning per layer, spread over its picks (default: the task's recipe)"
     )
@@ -23,13 +27,19 @@ class DisChnPrunedConfig:
         choices=("add", "remove"),
     )
     dcp_nb_smpls: int = option(2560, "training pictures whose layer inputs are kept in memory for the selection")
-    dcp_save_path: str | None = option(None, "where stages and checkpoints of the pruning lie (default: the run's folder)")
+    dcp_save_path: str | None = option(
+        None, "where stages and checkpoints of the pruning lie (default: the run's folder)"
+    )
     dcp_save_path_eval: str | None = option(None, "folder of the exported pruned model (default: the run's folder)")
-    channel_multiple: int = option(1, "round the number of kept channels up to a multiple of this; 1 keeps the ratio exact")
+    channel_multiple: int = option(
+        1, "round the number of kept channels up to a multiple of this; 1 keeps the ratio exact"
+    )
 
     def __post_init__(self) -> None:
         if not 0 <= self.dcp_prune_ratio <= 1:
-            raise ValueError(f"--dcp_prune_ratio {self.dcp_prune_ratio}: must be 0 to 1, the share of channels to remove")
+            raise ValueError(
+                f"--dcp_prune_ratio {self.dcp_prune_ratio}: must be 0 to 1, the share of channels to remove"
+            )
         if self.dcp_nb_stages < 0:
             raise ValueError(f"--dcp_nb_stages {self.dcp_nb_stages}: must be 0 or more")
         if self.dcp_lrn_rate_adam <= 0:

@@ -1,4 +1,4 @@
-"""Parts that the selection hangs onto a network: auxiliary heads, and the cut between what is fixed and what is tuned."""
+"""Parts that the selection hangs onto a network: auxiliary heads, the cut between what is fixed and what is tuned."""
 
 from collections.abc import Sequence
 

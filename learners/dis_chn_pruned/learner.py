@@ -50,7 +50,9 @@ class DisChnPrunedLearner:
         stages = plan_stages(self._original, ChannelGraph(self._original), self.config.dcp_nb_stages)
         keeps = {g.name: self._nb_kept(g) for stage in stages for g in stage.groups}
         if all(keeps[g.name] == g.size for stage in stages for g in stage.groups):
-            self.run.say(f"--dcp_prune_ratio {self.config.dcp_prune_ratio} removes no channel: the model stays as it is")
+            self.run.say(
+                f"--dcp_prune_ratio {self.config.dcp_prune_ratio} removes no channel: the model stays as it is"
+            )
             return
         data = self.task.load_data()
         for stage in stages:
@@ -58,9 +60,7 @@ class DisChnPrunedLearner:
             keep = {group.name: self._prune(stage, group, keeps[group.name], data) for group in stage.groups}
             self._shrink(stage, keep, data)
         recipe = self.task.recipe
-        train_model(
-            self._model, self.task, data, self.run, "fine_tune", recipe.nb_epochs_ft, recipe.learning_rate_ft
-        )
+        train_model(self._model, self.task, data, self.run, "fine_tune", recipe.nb_epochs_ft, recipe.learning_rate_ft)
 
     def evaluate(self) -> dict:
         """The number of kept channels per group, and the largest error between masked and shrunk network."""
@@ -119,7 +119,10 @@ class DisChnPrunedLearner:
             )
             with self.run.progress(f"{name}: {nb_kept} of {group.size}", 0, self._nb_picks(group, nb_kept)) as progress:
                 kept = select_channels(
-                    problem, nb_kept, self.config.dcp_selection, self._nb_iters_layer,
+                    problem,
+                    nb_kept,
+                    self.config.dcp_selection,
+                    self._nb_iters_layer,
                     lambda done, value: progress.advance(done, {"loss": value}),
                 )
             for kernel, value in zip(kernels, problem.kernels(), strict=True):

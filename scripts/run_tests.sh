@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Makes the environment if need be, then: style, types, tests. Arguments go to pytest.
+set -euo pipefail
+
+source "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"
+ensure_env
+cd "$root"
+export CUDA_VISIBLE_DEVICES=-1 TF_CPP_MIN_LOG_LEVEL=3
+"$python" -m ruff check .
+"$python" -m ruff format --check .
+"$python" -m mypy
+exec "$python" -m pytest "$@"

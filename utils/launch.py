@@ -1,0 +1,104 @@
+"""Starts a run script on this machine: `python -m secateur.utils.launch [-n N] [--device=…] SCRIPT [FLAGS]`.
+
+Only its own flags are read; everything else reaches the script as it was given. The script replaces this process, so
+signals and the exit code are the script's.
+"""
+
+import os
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from secateur.utils.errors import RunError, UsageError
+from secateur.utils.gpus import idle_gpus
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+DEVICES = ("auto", "cpu", "gpu")
+OWN_FLAGS = {"-n": "nb_gpus", "--nb_gpus": "nb_gpus", "--device": "device"}
+USAGE = "usage: run_local.sh [-n N] [--device=auto|cpu|gpu] nets/<network>_at_<data>_run.py [flags of the script]"
+
+
+class Launch(NamedTuple):
+    """What to start: the script and its flags, on how many workers of which device."""
+
+    script: pathlib.Path
+    arguments: list[str]
+    nb_gpus: int
+    device: str
+
+
+def parse(argv: Sequence[str]) -> Launch:
+    """Take the launcher's own flags, `--flag=value` or `--flag value`, out of the command line.
+
+    Raises:
+        UsageError: no script, a script that is not there, or a bad value.
+    """
+    own = {"nb_gpus": "1", "device": "auto"}
+    rest, words = [], iter(argv)
+    for word in words:
+        flag, separator, value = word.partition("=")
+        if flag not in OWN_FLAGS:
+            rest.append(word)
+            continue
+        own[OWN_FLAGS[flag]] = value if separator else next(words, "")
+    if not rest:
+        raise UsageError(f"no script given. {USAGE}")
+    if own["device"] not in DEVICES:
+        raise UsageError(f"--device={own['device']}: must be one of {', '.join(DEVICES)}")
+    return Launch(_find(rest[0]), rest[1:], _positive(own["nb_gpus"]), own["device"])
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise UsageError(f"-n={text}: must be a whole number, 1 or more")
+    if int(text) > 1:
+        raise UsageError(f"-n={text}: several workers are not available in this version; run with -n=1")
+    return int(text)
+
+
+def _find(script: str) -> pathlib.Path:
+    """The script, seen from the current folder or from the project's."""
+    for folder in (pathlib.Path.cwd(), ROOT):
+        if (folder / script).is_file():
+            return folder / script
+    raise UsageError(f"no script {script}. {USAGE}")
+
+
+def choose_device(launch: Launch, idle: list[int] | None) -> tuple[str, str]:
+    """The value of CUDA_VISIBLE_DEVICES and a line that says what it means.
+
+    Raises:
+        RunError: fewer idle GPUs than asked for.
+    """
+    if launch.device == "cpu":
+        return "-1", "running on the CPU"
+    if idle is None and launch.device == "auto":
+        return "-1", "no nvidia-smi on this machine: running on the CPU"
+    found = idle or []
+    if len(found) < launch.nb_gpus:
+        raise RunError(
+            f"{launch.nb_gpus} GPU(s) wanted, {len(found)} idle (less than half of the memory in use): wait for one, or "
+            "run on the CPU with --device=cpu"
+        )
+    chosen = ",".join(map(str, found[: launch.nb_gpus]))
+    return chosen, f"running on GPU {chosen}"
+
+
+def main(argv: Sequence[str]) -> None:
+    """Choose the device and become the script."""
+    try:
+        launch = parse(argv)
+        visible, line = choose_device(launch, None if launch.device == "cpu" else idle_gpus())
+    except (UsageError, RunError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+    print(line, file=sys.stderr, flush=True)
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": visible, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    if "--verbose" not in launch.arguments:
+        environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.execve(sys.executable, [sys.executable, str(launch.script), *launch.arguments], environment)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
