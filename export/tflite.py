@@ -1,11 +1,7 @@
 """TF Lite files: writing and running them."""
 
-import contextlib
 import logging
-import os
 import pathlib
-import tempfile
-from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -14,12 +10,14 @@ from ai_edge_litert.interpreter import Interpreter
 
 from secateur.export.stock import to_stock
 from secateur.utils.errors import RunError
+from secateur.utils.streams import quiet
 
 
 def to_tflite(model: keras.Model) -> bytes:
     """The model as a float32 `.tflite` of batch size 1: pictures 0 to 255 in, logits out."""
     fixed = _with_batch_of_one(to_stock(model))
-    with _quiet():
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    with quiet():
         return tf.lite.TFLiteConverter.from_keras_model(fixed).convert()
 
 
@@ -28,25 +26,6 @@ def _with_batch_of_one(model: keras.Model) -> keras.Model:
     tensor = model.inputs[0]
     inputs = keras.Input(batch_shape=(1, *tensor.shape[1:]), dtype=tensor.dtype, name=tensor.name)
     return keras.Model(inputs, model(inputs), name=model.name)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the converter's chatter, which its C++ part writes to the process's own streams, away from the user."""
-    logger = logging.getLogger("tensorflow")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    with tempfile.TemporaryFile() as sink:
-        streams = {number: os.dup(number) for number in (1, 2)}
-        try:
-            for number in streams:
-                os.dup2(sink.fileno(), number)
-            yield
-        finally:
-            for number, saved in streams.items():
-                os.dup2(saved, number)
-                os.close(saved)
-            logger.setLevel(level)
 
 
 class LiteModel:
@@ -64,8 +43,9 @@ class LiteModel:
         if not pathlib.Path(path).is_file():
             raise RunError(f"no .tflite file at {path}: export it first (--exec_mode train)")
         try:
-            self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with quiet():
+                self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise RunError(f"{path} is not a readable .tflite file ({str(error).splitlines()[0]})") from error
         self._input, self._output = (

@@ -19,8 +19,14 @@ find_python() {
     return 1
 }
 
+install() {
+    local pip=("$python" -m pip --disable-pip-version-check install)
+    "${pip[@]}" --require-hashes -r "$root/requirements.lock" &&
+        "${pip[@]}" --no-build-isolation --no-deps -e "$root"
+}
+
 make_env() {
-    local stamp=$root/.venv/installed base wanted
+    local stamp=$root/.venv/installed log=$root/.venv/install.log base wanted
     wanted=$(cat "$root/requirements.lock" "$root/pyproject.toml" | sha256sum | cut -d ' ' -f 1)
     if [ -x "$python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
         return
@@ -28,8 +34,11 @@ make_env() {
     base=$(find_python)
     echo "installing into $root/.venv (once, some minutes)" >&2
     "$base" -m venv "$root/.venv"
-    "$python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$root/requirements.lock"
-    "$python" -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e "$root"
+    if ! install >"$log" 2>&1; then
+        tail -n 20 "$log" >&2
+        echo "error: the installation failed; all of its output is in $log. The same command tries again" >&2
+        return 1
+    fi
     echo "$wanted" >"$stamp"
 }
 

@@ -1,17 +1,20 @@
 """Starts a run script on this machine: `python -m secateur.utils.launch [-n N] [--device=…] SCRIPT [FLAGS]`.
 
-Only its own flags are read; everything else reaches the script as it was given. The script replaces this process, so
+Only its own flags are read; everything else reaches the script as it was given. The script runs in this process, so
 signals and the exit code are the script's.
 """
 
+import importlib
 import os
 import pathlib
+import runpy
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from secateur.utils.errors import RunError, UsageError
 from secateur.utils.gpus import idle_gpus
+from secateur.utils.streams import quiet
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DEVICES = ("auto", "cpu", "gpu")
@@ -78,8 +81,8 @@ def choose_device(launch: Launch, idle: list[int] | None) -> tuple[str, str]:
     found = idle or []
     if len(found) < launch.nb_gpus:
         raise RunError(
-            f"{launch.nb_gpus} GPU(s) wanted, {len(found)} idle (less than half of the memory in use): wait for one, or "
-            "run on the CPU with --device=cpu"
+            f"{launch.nb_gpus} GPU(s) wanted, {len(found)} idle (less than half of the memory in use): wait for one, "
+            "or run on the CPU with --device=cpu"
         )
     chosen = ",".join(map(str, found[: launch.nb_gpus]))
     return chosen, f"running on GPU {chosen}"
@@ -94,10 +97,19 @@ def main(argv: Sequence[str]) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError) else 1)
     print(line, file=sys.stderr, flush=True)
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": visible, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    os.environ |= {"CUDA_VISIBLE_DEVICES": visible, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     if "--verbose" not in launch.arguments:
-        environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.execve(sys.executable, [sys.executable, str(launch.script), *launch.arguments], environment)
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        _import_quietly()
+    sys.argv = [str(launch.script), *launch.arguments]
+    runpy.run_path(str(launch.script), run_name="__main__")
+
+
+def _import_quietly() -> None:
+    """Import the libraries whose C++ parts print on loading, whatever the log level."""
+    with quiet():
+        importlib.import_module("tensorflow")
+        importlib.import_module("ai_edge_litert.interpreter")
 
 
 if __name__ == "__main__":

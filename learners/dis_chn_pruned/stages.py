@@ -28,7 +28,7 @@ class PruneStage:
 
     @property
     def name(self) -> str:
-        return f"stage{self.index}"
+        return f"prune{self.index}"
 
 
 def plan_stages(model: keras.Model, graph: ChannelGraph, nb_stages: int) -> list[PruneStage]:
