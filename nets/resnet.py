@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import keras
 
+from secateur.utils.errors import UsageError
+
 CIFAR_SIZES = (20, 32, 44, 56, 110)
 
 
@@ -28,10 +30,13 @@ def resnet(
 
     Returns:
         A functional model from pictures [B, H, W, C] to logits [B, nb_classes].
+
+    Raises:
+        UsageError: a size that is not 6n + 2.
     """
     nb_blocks, rest = divmod(resnet_size - 2, 6)
     if rest or nb_blocks < 1:
-        raise ValueError(f"resnet_size {resnet_size}: must be 6n + 2 (8, 14, 20, 32, 44, 56, 110, …)")
+        raise UsageError(f"--resnet_size {resnet_size}: must be 6n + 2 (8, 14, 20, 32, 44, 56, 110, …)")
     inputs = keras.Input(input_shape, name="image")
     # About zero mean and unit variance; the exact statistics do not matter before a batch norm.
     x = keras.layers.Rescaling(1 / 64, offset=-2.0, name="normalise")(inputs)

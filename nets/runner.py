@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ import tensorflow as tf
 from secateur.learners import registry
 from secateur.nets import pipeline
 from secateur.training import precision
+from secateur.training.run import Stopped
 from secateur.training.task import Recipe, Task
 from secateur.utils.errors import RunError, UsageError
 from secateur.utils.flags import FlagTable, option
@@ -68,7 +70,7 @@ class NoFlags:
 def main(
     make_task: Callable[[Any, Settings], Task], network_flags: type = NoFlags, argv: Sequence[str] | None = None
 ) -> None:
-    """Run the program on a task and exit: 0, 1 (the run failed), 2 (the command cannot be carried out).
+    """Run the program on a task and exit: 0, 1 (the run failed), 2 (the command cannot be carried out), 143 (SIGTERM).
 
     Args:
         make_task: (network flags, settings) to the task.
@@ -83,6 +85,9 @@ def main(
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(2 if isinstance(error, UsageError) else 1)
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr, flush=True)
+        sys.exit(128 + signal.SIGTERM)
     except KeyboardInterrupt:
         print("interrupted: the same command continues from the last checkpoint", file=sys.stderr)
         sys.exit(130)

@@ -47,7 +47,7 @@ def functional(model: keras.Model) -> keras.Model:
             "can be pruned; rebuild it with keras.Model(inputs, outputs)"
         )
     if isinstance(model, keras.Sequential):
-        return keras.Model(model.input, model.output, name=model.name)
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     return model
 
 

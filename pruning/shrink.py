@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from secateur.pruning import rules
-from secateur.pruning.calls import Call, new_layer
+from secateur.pruning.calls import Call, functional, new_layer
 from secateur.pruning.channel_graph import ChannelGraph, Keep
 from secateur.pruning.liveness import State
 
@@ -23,7 +23,7 @@ def mask(model: keras.Model, keep: Keep) -> keras.Model:
     """
     graph = ChannelGraph(model)
     removed = np.array(sorted(graph.removed(keep)), int)
-    copy = keras.models.clone_model(model, clone_function=new_layer)
+    copy = keras.models.clone_model(functional(model), clone_function=new_layer)
     copy.set_weights(model.get_weights())
     for name, flow in graph.flows.consumers.items():
         layer = copy.get_layer(name)
@@ -42,10 +42,12 @@ def shrink(model: keras.Model, keep: Keep) -> keras.Model:
 
     Args, Raises: as for `mask`.
     """
+    model = functional(model)
     graph = ChannelGraph(model)
     removed = graph.removed(keep)
     builder = _Builder(graph, removed)
-    inputs = [keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name) for t in model.inputs]
+    names = {id(layer.output): layer.name for layer in model.layers if isinstance(layer, keras.layers.InputLayer)}
+    inputs = [keras.Input(batch_shape=t.shape, dtype=t.dtype, name=names[id(t)]) for t in model.inputs]
     values: dict[int, Any] = {id(t): x for t, x in zip(graph.record.inputs, inputs, strict=True)}
     for call in graph.record.calls:
         values |= builder.call(call, values)

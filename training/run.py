@@ -22,7 +22,7 @@ CHECKPOINT_STEPS = 500
 CHECKPOINT_SECONDS = 120.0
 
 
-class Stopped(RunError):
+class Stopped(Exception):
     """SIGTERM came; the state is saved and the same command continues."""
 
 

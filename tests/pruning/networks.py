@@ -1,0 +1,99 @@
+"""Small networks, each with one trait that pruning must understand."""
+
+import keras
+
+layers = keras.layers
+
+
+def chain() -> keras.Model:
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(6, 3, padding="same", activation="relu", name="a")(inputs)
+    x = layers.BatchNormalization(name="a_norm")(x)
+    x = layers.MaxPooling2D()(x)
+    x = layers.Conv2D(7, 3, padding="same", strides=2, name="b")(x)
+    x = layers.LeakyReLU(name="b_relu")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, layers.Dense(4, name="logits")(x), name="chain")
+
+
+def flattened() -> keras.Model:
+    inputs = keras.Input((6, 6, 2))
+    x = layers.Conv2D(5, 3, activation="elu", name="a")(inputs)
+    x = layers.Flatten()(x)
+    x = layers.Dense(8, activation="relu", name="hidden")(x)
+    x = layers.Dropout(0.5)(x)
+    return keras.Model(inputs, layers.Dense(3, name="logits")(x), name="flattened")
+
+
+def depthwise() -> keras.Model:
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(6, 3, padding="same", use_bias=False, name="a")(inputs)
+    x = layers.BatchNormalization(name="a_norm")(x)
+    x = layers.ZeroPadding2D(1)(x)
+    x = layers.DepthwiseConv2D(3, depth_multiplier=2, strides=2, name="depthwise")(x)
+    x = layers.BatchNormalization(name="depthwise_norm")(x)
+    x = layers.ReLU(max_value=6.0)(x)
+    x = layers.Conv2D(5, 1, name="b")(x)
+    x = layers.PReLU(shared_axes=[1, 2], name="b_relu")(x)
+    x = layers.GlobalMaxPooling2D()(x)
+    return keras.Model(inputs, layers.Dense(4, name="logits")(x), name="depthwise")
+
+
+def concatenated() -> keras.Model:
+    inputs = keras.Input((8, 8, 3))
+    a = layers.Conv2D(4, 3, padding="same", name="a")(inputs)
+    b = layers.Conv2D(5, 1, name="b")(inputs)
+    c = layers.Conv2D(9, 1, name="c")(inputs)
+    x = layers.Concatenate()([a, b])
+    x = layers.BatchNormalization(name="joint_norm")(x)
+    x = layers.Add(name="sum")([x, c])
+    x = layers.Conv2D(6, 3, strides=2, name="d")(x)
+    x = layers.Permute((2, 1, 3))(x)
+    x = layers.Reshape((9, 6))(x)
+    x = layers.GlobalAveragePooling1D()(x)
+    return keras.Model(inputs, layers.Dense(4, name="logits")(x), name="concatenated")
+
+
+def residual() -> keras.Model:
+    """A projection block and an identity block with padded 3x3 convolutions, and a squeeze-and-excite gate."""
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, padding="same", name="stem")(inputs)
+    x = layers.BatchNormalization(name="stem_norm")(x)
+    for name, width, stride in (("one", 6, 2), ("two", 6, 1)):
+        shortcut = x
+        if stride == 2:
+            shortcut = layers.Conv2D(width, 1, strides=2, name=f"{name}_shortcut")(x)
+            shortcut = layers.BatchNormalization(name=f"{name}_shortcut_norm")(shortcut)
+        y = layers.Conv2D(5, 3, strides=stride, padding="same", name=f"{name}_conv1")(x)
+        y = layers.BatchNormalization(name=f"{name}_conv1_norm")(y)
+        y = layers.ReLU(name=f"{name}_relu1")(y)
+        y = layers.Conv2D(width, 3, padding="same", name=f"{name}_conv2")(y)
+        y = layers.BatchNormalization(name=f"{name}_conv2_norm")(y)
+        x = layers.Add(name=f"{name}_add")([shortcut, y])
+        x = layers.Activation("relu", name=f"{name}_relu2")(x)
+    gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    gate = layers.Conv2D(3, 1, activation="relu", name="squeeze")(gate)
+    gate = layers.Conv2D(6, 1, activation="sigmoid", name="excite")(gate)
+    x = layers.Multiply(name="gated")([x, gate])
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, layers.Dense(4, name="logits")(x), name="residual")
+
+
+def shared() -> keras.Model:
+    inputs = keras.Input((8, 8, 3))
+    conv, norm = layers.Conv2D(5, 3, padding="same", name="twice"), layers.BatchNormalization(name="norm")
+    x = layers.Conv2D(5, 1, name="a")(inputs)
+    x = norm(conv(x))
+    x = norm(conv(x))
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, layers.Dense(4, name="logits")(x), name="shared")
+
+
+def sequential() -> keras.Model:
+    return keras.Sequential(
+        [keras.Input((8, 8, 1)), layers.Conv2D(6, 3, name="a"), layers.Flatten(), layers.Dense(3, name="logits")],
+        name="sequential",
+    )
+
+
+ALL = (chain, flattened, depthwise, concatenated, residual, shared, sequential)

@@ -1,0 +1,127 @@
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from secateur.pruning import ChannelGraph, mask, shrink
+from secateur.utils.errors import UsageError
+
+from tests.pruning import networks
+
+
+def logits(model: keras.Model, seed: int = 3) -> np.ndarray:
+    pictures = np.random.default_rng(seed).normal(0, 1, (5, *model.input_shape[1:])).astype(np.float32)
+    return np.asarray(model(pictures, training=False))
+
+
+def assert_equal_functions(a: keras.Model, b: keras.Model) -> None:
+    expected = logits(a)
+    np.testing.assert_allclose(logits(b), expected, atol=2e-5 * max(np.sqrt(np.mean(expected**2)), 1e-3))
+
+
+@pytest.mark.parametrize("build", networks.ALL)
+@settings(
+    max_examples=6, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_shrunk_equals_masked(build, randomise, data):
+    model = randomise(build(), seed=data.draw(st.integers(0, 99)))
+    groups = [group for group in ChannelGraph(model).groups.values() if group.prunable]
+    keep = {
+        group.name: sorted(data.draw(st.sets(st.integers(0, group.size - 1), min_size=1), label=group.name))
+        for group in groups
+    }
+    shrunk = shrink(model, keep)
+    assert_equal_functions(mask(model, keep), shrunk)
+    if any(len(keep[group.name]) < group.size for group in groups):
+        assert shrunk.count_params() < model.count_params()
+
+
+@pytest.mark.parametrize("build", networks.ALL)
+def test_model_itself_stays_untouched(build, randomise):
+    model = randomise(build())
+    before, weights = logits(model), model.get_weights()
+    nodes = [len(layer._inbound_nodes) for layer in model.layers]
+    shrink(model, {group.name: [0] for group in ChannelGraph(model).groups.values() if group.prunable})
+    np.testing.assert_array_equal(logits(model), before)
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), weights, strict=True))
+    assert [len(layer._inbound_nodes) for layer in model.layers] == nodes
+
+
+def test_keeping_everything_is_the_same_model(randomise):
+    model = randomise(networks.residual())
+    shrunk = shrink(model, {name: range(group.size) for name, group in ChannelGraph(model).groups.items()})
+    np.testing.assert_array_equal(logits(shrunk), logits(model))
+    assert [layer.name for layer in shrunk.layers] == [layer.name for layer in model.layers]
+
+
+@pytest.mark.parametrize("empty", [("one_conv1",), ("two_conv1",), ("one_conv1", "two_conv1")])
+def test_empty_block_becomes_its_shortcut(randomise, empty):
+    model = randomise(networks.residual())
+    keep = {name: [] for name in empty}
+    shrunk = shrink(model, keep)
+    assert_equal_functions(mask(model, keep), shrunk)
+    names = {layer.name for layer in shrunk.layers}
+    for name in empty:
+        block = name.split("_")[0]
+        assert not {f"{block}_conv1", f"{block}_conv2", f"{block}_conv1_norm", f"{block}_conv2_norm"} & names
+
+
+def test_masking_the_producer_instead_is_not_the_same(randomise):
+    """Why the masked model is defined by its consumers: a norm turns zeros into a constant."""
+    model = randomise(networks.chain())
+    keep = {"a": [0, 2]}
+    wrong = keras.models.clone_model(model)
+    wrong.set_weights(model.get_weights())
+    for variable in wrong.get_layer("a").weights:
+        value = variable.numpy()
+        value[..., [1, 3, 4, 5]] = 0
+        variable.assign(value)
+    assert np.abs(logits(wrong) - logits(shrink(model, keep))).max() > 1e-2
+
+
+def test_shrunk_model_loads_without_this_program(randomise, tmp_path):
+    model = randomise(networks.residual())
+    shrunk = shrink(model, {"one_conv1": [], "two_conv1": [1, 3], "stem": [0, 1, 3]})
+    shrunk.save(tmp_path / "model.keras")
+    script = (
+        "import sys, keras, numpy as np\n"
+        "model = keras.models.load_model(sys.argv[1])\n"
+        "assert not [name for name in sys.modules if name.startswith('secateur')]\n"
+        "np.save(sys.argv[2], model(np.ones((2, 8, 8, 3), 'float32')))\n"
+    )
+    paths = [str(tmp_path / "model.keras"), str(tmp_path / "logits.npy")]
+    subprocess.run([sys.executable, "-c", script, *paths], check=True, capture_output=True)
+    expected = shrunk(np.ones((2, 8, 8, 3), np.float32))
+    np.testing.assert_allclose(np.load(paths[1], allow_pickle=False), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("keep", "says"),
+    [
+        ({"nothing": [0]}, "no channel group nothing"),
+        ({"logits": [0]}, "must stay: they reach an output"),
+        ({"a": [0, 6]}, "0 to 5"),
+        ({"a": [1, 0]}, "ascending"),
+        ({"a": [1, 1]}, "different"),
+        ({"a": []}, "keep at least one"),
+    ],
+)
+def test_wrong_plans_are_refused(keep, says):
+    model = networks.chain()
+    with pytest.raises(UsageError, match=says):
+        shrink(model, keep)
+
+
+def test_a_dictionary_of_inputs_stays_one(randomise):
+    a, b = keras.Input((8, 8, 3), name="left"), keras.Input((8, 8, 3), name="right")
+    x = keras.layers.Add()([keras.layers.Conv2D(4, 3, name="a")(a), keras.layers.Conv2D(4, 3, name="b")(b)])
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = randomise(keras.Model({"left": a, "right": b}, {"scores": keras.layers.Dense(2, name="logits")(x)}))
+    keep = {"a": [0, 3]}
+    pictures = {name: np.random.default_rng(0).normal(size=(2, 8, 8, 3)) for name in ("left", "right")}
+    expected, found = mask(model, keep)(pictures), shrink(model, keep)(pictures)
+    np.testing.assert_allclose(found["scores"], expected["scores"], rtol=1e-4, atol=1e-5)
