@@ -1,0 +1,66 @@
+import copy
+
+import pytest
+from secateur.export import machine_facts, read_result, table, write_labels, write_result
+from secateur.utils.errors import RunError
+
+MODEL = {"accuracy": 0.9, "top5": 0.99, "loss": 0.3, "params": 2_000_000, "macs": 40_800_000, "tflite_bytes": 1_500}
+RESULT = {
+    "task": "net_at_data",
+    "learner": "some-learner",
+    "data": {"name": "Data"},
+    "seed": 7,
+    "dense": MODEL | {"latency_ms": {"median": 2.0, "p10": 1.5, "p90": 3.0}},
+    "pruned": MODEL | {"accuracy": 0.895, "macs": 20_400_000, "latency_ms": {"median": 1.0, "p10": 0.5, "p90": 1.5}},
+    "dense_same_budget": {"accuracy": 0.905},
+    "equivalence": {"masked_vs_shrunk": 1e-7, "shrunk_vs_tflite": 2e-6, "tolerance": 1e-3},
+    "seconds": {"a": 60.0, "b": 30.0},
+    "files": {"dense": {"keras": "x/dense.keras"}, "pruned": {"tflite": "x/model.tflite"}},
+}
+
+
+def test_table_shows_every_figure():
+    text = table(RESULT)
+    for part in ("90.00 %", "89.50 %", "-0.50 points", "40.8 M", "2.00 times fewer", "2.00 times as fast", "1.5 k"):
+        assert part in text
+    for part in ("90.50 %", "1.00 points", "1.0e-07", "2.0e-06", "1.5 minutes", "seed 7", "model.tflite: x/model.tflite"):
+        assert part in text
+
+
+def test_table_of_a_dense_run_has_one_column():
+    result = copy.deepcopy(RESULT)
+    for key in ("pruned", "dense_same_budget"):
+        del result[key]
+    result["equivalence"]["masked_vs_shrunk"] = None
+    text = table(result)
+    assert "90.00 %" in text
+    assert "pruned" not in text
+    assert "times" not in text
+
+
+def test_result_round_trip(tmp_path):
+    write_result(tmp_path / "result.json", RESULT)
+    assert read_result(tmp_path / "result.json") == RESULT
+
+
+def test_a_number_that_is_not_finite_is_refused(tmp_path):
+    with pytest.raises(RunError, match="not finite"):
+        write_result(tmp_path / "result.json", {"loss": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_damaged_result(tmp_path):
+    (tmp_path / "result.json").write_text("{")
+    with pytest.raises(RunError, match="not a readable result"):
+        read_result(tmp_path / "result.json")
+
+
+def test_labels_one_per_line(tmp_path):
+    write_labels(tmp_path / "labels.txt", ["cat", "dog"])
+    assert (tmp_path / "labels.txt").read_text() == "cat\ndog\n"
+
+
+def test_machine_facts_name_versions_and_nobody():
+    facts = machine_facts()
+    assert {"cpu", "cores", "python", "tensorflow", "keras", "ai-edge-litert"} <= set(facts)
+    assert all(facts.values())

@@ -1,0 +1,36 @@
+import keras
+import numpy as np
+import pytest
+from secateur.export import save_keras, to_stock
+from secateur.nets.resnet import resnet
+from secateur.training.precision import to_training
+from secateur.utils.errors import RunError
+
+
+def test_training_form_becomes_stock_layers_in_float32(randomise):
+    model = randomise(resnet((8, 8, 1), nb_classes=3, resnet_size=8))
+    stock = to_stock(to_training(model, "bfloat16"))
+    assert all(type(layer).__module__.startswith("keras.") for layer in stock.layers)
+    assert {layer.compute_dtype for layer in stock.layers} == {"float32"}
+    assert [layer.name for layer in stock.layers] == [layer.name for layer in model.layers]
+    pictures = np.random.default_rng(0).uniform(0, 255, (3, 8, 8, 1)).astype(np.float32)
+    np.testing.assert_allclose(stock(pictures), model(pictures), rtol=1e-5, atol=1e-5)
+
+
+def test_saved_file_holds_the_stock_form(randomise, tmp_path):
+    model = to_training(randomise(resnet((8, 8, 1), nb_classes=3, resnet_size=8)), "bfloat16")
+    save_keras(model, tmp_path / "deep" / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "deep" / "model.keras")
+    pictures = np.full((1, 8, 8, 1), 100.0, np.float32)
+    np.testing.assert_allclose(loaded(pictures), to_stock(model)(pictures), rtol=1e-5, atol=1e-6)
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["model.keras"]
+
+
+def test_foreign_layer_is_refused():
+    class Foreign(keras.layers.Layer):
+        def call(self, inputs):
+            return inputs
+
+    inputs = keras.Input((4,))
+    with pytest.raises(RunError, match=r"odd is a Foreign.*stock_layer"):
+        to_stock(keras.Model(inputs, Foreign(name="odd")(inputs)))

@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+from secateur.export import TFLITE_TOLERANCE, EquivalenceError, LiteModel, check_equivalence, to_tflite
+from secateur.nets.resnet import resnet
+from secateur.pruning import mask, shrink
+from secateur.training.precision import to_training
+from secateur.utils.errors import RunError
+
+PICTURES = np.random.default_rng(0).uniform(0, 255, (6, 8, 8, 1)).astype(np.float32)
+
+
+@pytest.fixture
+def model(randomise):
+    return randomise(resnet((8, 8, 1), nb_classes=3, resnet_size=8))
+
+
+@pytest.mark.parametrize("form", ["stock", "training"])
+def test_file_gives_the_logits_of_the_model(model, tmp_path, form):
+    exported = to_training(model, "bfloat16") if form == "training" else model
+    (tmp_path / "model.tflite").write_bytes(to_tflite(exported))
+    lite = LiteModel(tmp_path / "model.tflite")
+    assert lite.input_shape == (1, 8, 8, 1)
+    error = check_equivalence("forms", model(PICTURES), lite.predict(PICTURES), TFLITE_TOLERANCE)
+    assert error < TFLITE_TOLERANCE
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_shrunk_file_equals_the_masked_model(model, tmp_path, empty):
+    keep = {"stage1_block1_conv1": [] if empty else [0, 3, 7], "stage2_block1_conv1": list(range(1, 32, 2))}
+    (tmp_path / "model.tflite").write_bytes(to_tflite(shrink(model, keep)))
+    found = LiteModel(tmp_path / "model.tflite").predict(PICTURES)
+    check_equivalence("masked and .tflite", mask(model, keep)(PICTURES), found, TFLITE_TOLERANCE)
+
+
+def test_a_planted_wrong_slice_is_caught(model, tmp_path):
+    keep, wrong = {"stage2_block1_conv1": [0, 1, 2, 3]}, {"stage2_block1_conv1": [0, 1, 2, 4]}
+    (tmp_path / "model.tflite").write_bytes(to_tflite(shrink(model, wrong)))
+    found = LiteModel(tmp_path / "model.tflite").predict(PICTURES)
+    with pytest.raises(EquivalenceError, match=r"masked and \.tflite differ"):
+        check_equivalence("masked and .tflite", mask(model, keep)(PICTURES), found, TFLITE_TOLERANCE)
+
+
+def test_missing_and_damaged_files(tmp_path):
+    with pytest.raises(RunError, match=r"no \.tflite file at .*--exec_mode train"):
+        LiteModel(tmp_path / "none.tflite")
+    (tmp_path / "bad.tflite").write_bytes(b"not a flatbuffer")
+    with pytest.raises(RunError, match=r"bad\.tflite is not a readable"):
+        LiteModel(tmp_path / "bad.tflite")
