@@ -33,7 +33,7 @@ def load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict]:
         DamagedCheckpoint: truncated, altered or not a checkpoint.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         meta = json.loads(arrays.pop(META).tobytes())
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

@@ -1,0 +1,84 @@
+import json
+
+import keras
+import pytest
+import tensorflow as tf
+from secateur.training.loop import NonFiniteLoss, fit
+from secateur.training.run import Stopped
+
+from tests.training.helpers import open_run
+
+
+class Counter:
+    """A step that counts up a variable, and its endless batches 0, 1, 2, …"""
+
+    def __init__(self, bad_at: int = -1):
+        self.variable, self.seen, self.bad_at = keras.Variable(0.0), [], bad_at
+
+    def step(self, images, labels):
+        self.seen.append(int(images))
+        self.variable.assign_add(1.0)
+        return {"loss": tf.constant(float("nan") if int(images) == self.bad_at else float(images))}
+
+    @staticmethod
+    def batches(first):
+        return tf.data.Dataset.range(first, 10_000).map(lambda k: (k, k))
+
+
+def run_fit(counter, run, nb_steps, callbacks=()):
+    with run.open():
+        fit(counter.step, counter.batches, nb_steps, run, "s", [counter.variable], callbacks)
+
+
+def test_every_batch_once_and_means_are_logged(tmp_path):
+    counter, done = Counter(), []
+    run_fit(counter, open_run(tmp_path, summ_step=4), 10, [done.append])
+    assert counter.seen == list(range(10))
+    assert done == list(range(1, 11))
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["loss"]) for line in lines] == [(4, 1.5), (8, 5.5), (10, 8.5)]
+
+
+def test_stop_saves_and_the_next_run_goes_on(tmp_path):
+    counter, run = Counter(), open_run(tmp_path, summ_step=3)
+
+    def stop(done):
+        run.stop_requested = done == 7
+
+    with pytest.raises(Stopped, match="stopped at step 7 of s"):
+        run_fit(counter, run, 10, [stop])
+    again = Counter()
+    run_fit(again, open_run(tmp_path, summ_step=3), 10)
+    assert again.seen == [7, 8, 9]
+    assert float(again.variable) == 10.0
+
+
+def test_kill_goes_back_to_the_last_checkpoint(tmp_path):
+    class Killed(BaseException):
+        pass
+
+    def kill(done):
+        if done == 8:
+            raise Killed
+
+    counter = Counter()
+    with pytest.raises(Killed):
+        run_fit(counter, open_run(tmp_path, save_step=3, summ_step=2), 10, [kill])
+    again = Counter()
+    run_fit(again, open_run(tmp_path, save_step=3, summ_step=2), 10)
+    assert again.seen == [6, 7, 8, 9]
+    assert float(again.variable) == 10.0
+    lines = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines == sorted(set(lines))
+
+
+def test_loss_that_is_not_finite_stops_and_names_the_window(tmp_path):
+    with pytest.raises(NonFiniteLoss, match="loss is nan between steps 7 and 9: the checkpoint before is kept"):
+        run_fit(Counter(bad_at=7), open_run(tmp_path, save_step=6, summ_step=3), 10)
+    assert [p.name for p in (tmp_path / "checkpoints" / "s").iterdir()] == ["step-000000006.npz"]
+
+
+def test_nothing_to_do(tmp_path):
+    counter = Counter()
+    run_fit(counter, open_run(tmp_path), 0)
+    assert counter.seen == []

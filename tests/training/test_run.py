@@ -1,0 +1,113 @@
+import json
+import os
+import signal
+
+import keras
+import numpy as np
+import pytest
+from secateur.utils.errors import RunError
+
+from tests.training.helpers import Run, open_run
+
+
+def test_a_stage_runs_once_and_is_restored(tmp_path):
+    variable, calls = keras.Variable(np.zeros(3)), []
+
+    def work():
+        calls.append(1)
+        variable.assign([1.0, 2.0, 3.0])
+        return {"epochs": 4}
+
+    for _ in range(2):
+        run = open_run(tmp_path)
+        variable.assign(np.zeros(3))
+        with run.open():
+            assert run.stage("s", work, [variable]) == {"epochs": 4}
+        np.testing.assert_array_equal(variable, [1.0, 2.0, 3.0])
+        assert run.outputs("epochs") == {"s": 4}
+        assert run.seconds["s"] >= 0
+    assert len(calls) == 1
+
+
+def test_a_damaged_stage_runs_again(tmp_path, capsys):
+    calls = []
+    for _ in range(2):
+        with open_run(tmp_path).open() as run:
+            run.stage("s", lambda: calls.append(1))
+        (tmp_path / "stages" / "s.npz").write_bytes(b"rubbish")
+    assert len(calls) == 2
+    assert "is damaged: the stage s runs again" in capsys.readouterr().err
+
+
+def test_the_last_two_checkpoints_are_kept_and_the_newest_readable_one_is_used(tmp_path, capsys):
+    run, variable = open_run(tmp_path), keras.Variable(0.0)
+    for step in (5, 10, 15):
+        variable.assign(float(step))
+        run.save_checkpoint("s", step, [variable], 1.0)
+    paths = sorted((tmp_path / "checkpoints" / "s").iterdir())
+    assert [path.name for path in paths] == ["step-000000010.npz", "step-000000015.npz"]
+    paths[1].write_bytes(paths[1].read_bytes()[:50])
+    assert run.restore_checkpoint("s", [variable]) == 10
+    assert float(variable) == 10.0
+    assert "using the one before" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_network_is_reported(tmp_path, capsys):
+    run = open_run(tmp_path)
+    run.save_checkpoint("s", 5, [keras.Variable(np.zeros(3))], 1.0)
+    assert run.restore_checkpoint("s", [keras.Variable(np.zeros(4))]) == 0
+    assert "belongs to another network" in capsys.readouterr().err
+
+
+def test_metrics_after_the_checkpoint_are_written_once(tmp_path):
+    with open_run(tmp_path).open() as run:
+        for step in (1, 2, 3):
+            run.log("s", step, {"loss": float(step)})
+        run.log("other", 9, {"loss": 0.0})
+        run.save_checkpoint("s", 2, [], 0.0)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"stage": "s", "st')  # cut off by a kill
+    with open_run(tmp_path).open() as run:
+        assert run.restore_checkpoint("s", []) == 2
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["stage"], line["step"]) for line in lines] == [("s", 1), ("s", 2), ("other", 9)]
+    assert list((tmp_path / "events").iterdir())
+
+
+def test_two_runs_do_not_share_a_directory(tmp_path):
+    with open_run(tmp_path).open(), pytest.raises(RunError, match="is in use by another run"), open_run(tmp_path).open():
+        pass
+
+
+def test_directory_of_another_configuration_is_refused(tmp_path):
+    with open_run(tmp_path).open():
+        pass
+    with pytest.raises(RunError, match="another configuration: choose another --log_dir"), Run(tmp_path, {}).open():
+        pass
+    assert json.loads((tmp_path / "config.json").read_text()) == {"some": "config"}
+
+
+def test_sigterm_asks_for_a_stop_and_the_handler_is_given_back(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    with open_run(tmp_path).open() as run:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert run.stop_requested
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_state_may_lie_elsewhere(tmp_path):
+    with open_run(tmp_path / "a", state_directory=tmp_path / "b").open() as run:
+        run.stage("s", lambda: None)
+    assert (tmp_path / "b" / "stages" / "s.npz").is_file()
+    assert not (tmp_path / "a" / "stages").exists()
+
+
+@pytest.mark.parametrize(("save_step", "step", "due"), [(3, 6, True), (3, 7, False), (None, 500, True), (None, 501, False)])
+def test_when_a_checkpoint_is_due(tmp_path, save_step, step, due):
+    import time
+
+    assert open_run(tmp_path, save_step=save_step).checkpoint_due(step, time.monotonic()) is due
+
+
+def test_two_minutes_are_due(tmp_path):
+    assert open_run(tmp_path).checkpoint_due(7, -1e9)

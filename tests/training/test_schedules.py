@@ -1,0 +1,48 @@
+import keras
+import numpy as np
+import pytest
+from secateur.training.schedules import OneCycle, Piecewise, nb_steps_of, scaled_learning_rate
+
+
+def test_one_cycle_rises_and_falls_to_zero():
+    rates = np.array([float(OneCycle(2.0, 100, warm_up=0.2, start=0.1)(k)) for k in range(101)])
+    assert rates[0] == pytest.approx(0.2)
+    assert rates[20] == pytest.approx(2.0)
+    assert rates[60] == pytest.approx(1.0)
+    assert rates[100] == 0.0
+    assert (np.diff(rates[:21]) > 0).all()
+    assert (np.diff(rates[20:]) < 0).all()
+
+
+@pytest.mark.parametrize("warm_up", [0.0, 1.0])
+def test_one_cycle_without_one_of_its_sides(warm_up):
+    rates = [float(OneCycle(1.0, 10, warm_up=warm_up)(k)) for k in range(10)]
+    assert max(rates) <= 1.0
+    assert min(rates) > 0.0
+
+
+def test_piecewise_begins_at_its_boundaries():
+    schedule = Piecewise(1.0, [2, 4], [1.0, 0.1, 0.01])
+    assert [round(float(schedule(k)), 4) for k in range(6)] == [1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
+
+
+def test_piecewise_needs_one_more_factor():
+    with pytest.raises(ValueError, match="2 factors for 2 boundaries: must be one more"):
+        Piecewise(1.0, [1, 2], [1.0, 0.1])
+
+
+@pytest.mark.parametrize("schedule", [OneCycle(2.0, 100, 0.3), Piecewise(1.0, [3], [1.0, 0.5])])
+def test_configuration_round_trip(schedule):
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(schedule))
+    assert [float(again(k)) for k in (0, 3, 50)] == [float(schedule(k)) for k in (0, 3, 50)]
+
+
+def test_linear_scaling():
+    assert scaled_learning_rate(0.1, 512, 128) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "pictures", "batch", "steps"), [(2, 100, 32, 6), (0.5, 100, 32, 2), (0, 100, 32, 0), (1e-6, 100, 32, 1)]
+)
+def test_steps(epochs, pictures, batch, steps):
+    assert nb_steps_of(epochs, pictures, batch) == steps

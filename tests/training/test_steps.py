@@ -1,0 +1,67 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from secateur.training import steps
+from secateur.training.task import Recipe, cross_entropy
+
+RECIPE = Recipe(nb_epochs=1, learning_rate=0.1, nb_epochs_ft=1, learning_rate_ft=0.1)
+IMAGES = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
+LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 1], np.int32)
+
+
+def linear(heads: int = 1, **config) -> keras.Model:
+    inputs = keras.Input((5,))
+    outputs = [keras.layers.Dense(3, name=f"logits{k}", **config)(inputs) for k in range(heads)]
+    return keras.Model(inputs, outputs if heads > 1 else outputs[0])
+
+
+def test_one_step_of_nesterov_with_coupled_decay_by_hand():
+    model = linear()
+    kernel, bias = (w.copy() for w in model.get_weights())
+    step = steps.train_step(model, steps.sgd(RECIPE, 0.1), cross_entropy, weight_decay=0.01)
+    metrics = step(tf.constant(IMAGES), tf.constant(LABELS))
+    logits = IMAGES @ kernel + bias
+    softmax = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    error = (softmax - np.eye(3)[LABELS]) / 8
+    # Nesterov's first step is (1 + momentum) times the gradient.
+    np.testing.assert_allclose(model.get_weights()[0], kernel - 0.19 * (IMAGES.T @ error + 0.01 * kernel), atol=1e-6)
+    np.testing.assert_allclose(model.get_weights()[1], bias - 0.19 * error.sum(0), atol=1e-6)
+    assert float(metrics["loss"]) == pytest.approx(-np.log(softmax[np.arange(8), LABELS]).mean(), rel=1e-5)
+    assert float(metrics["accuracy"]) == np.mean(logits.argmax(1) == LABELS)
+
+
+def test_auxiliary_heads_are_trained_but_not_reported():
+    model = linear(heads=2)
+    before = model.get_layer("logits1").get_weights()[0]
+    alone = cross_entropy(LABELS, model(IMAGES)[0])
+    metrics = steps.train_step(model, keras.optimizers.SGD(0.1), cross_entropy, 0.0)(IMAGES, LABELS)
+    assert float(metrics["loss"]) == pytest.approx(float(alone), rel=1e-6)
+    assert np.abs(model.get_layer("logits1").get_weights()[0] - before).max() > 0
+
+
+def test_float16_scales_the_loss_and_skips_a_step_that_overflows():
+    assert isinstance(steps.scaled_for("float16", steps.sgd(RECIPE, 0.1)), keras.optimizers.LossScaleOptimizer)
+    optimizer = steps.scaled_for("float16", keras.optimizers.SGD(0.1))
+    model = linear(dtype="mixed_float16")
+    step = steps.train_step(model, optimizer, cross_entropy, 0.0)
+    before = model.get_weights()
+    step(tf.constant(IMAGES * np.float32(1e6)), tf.constant(LABELS))
+    np.testing.assert_array_equal(model.get_weights()[0], before[0])
+    step(tf.constant(IMAGES), tf.constant(LABELS))
+    assert np.abs(model.get_weights()[0] - before[0]).max() > 0
+
+
+def test_other_precisions_are_not_scaled():
+    optimizer = steps.sgd(RECIPE, 0.1)
+    assert steps.scaled_for("bfloat16", optimizer) is optimizer
+
+
+def test_decay_acts_on_kernels_only():
+    inputs = keras.Input((4, 4, 2))
+    x = keras.layers.BatchNormalization(name="norm")(keras.layers.Conv2D(3, 1, name="conv")(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(2, name="logits")(keras.layers.Flatten()(x)))
+    assert [v.path for v in steps.decayed_kernels(model)] == ["conv/kernel", "logits/kernel"]
+    kernels = [v.numpy() for v in steps.decayed_kernels(model)]
+    expected = 0.3 / 2 * sum((k**2).sum() for k in kernels)
+    assert float(steps.l2_loss(steps.decayed_kernels(model), 0.3)) == pytest.approx(expected, rel=1e-5)
