@@ -109,14 +109,23 @@ def _hash(config: dict) -> str:
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:8]
 
 
+def _weights_hash(task: Task) -> str:
+    """Of the pretrained model's weights (its file also holds the time it was saved); "" where there is none."""
+    if not task.pretrained.is_file():
+        return ""
+    digest = hashlib.sha256()
+    for weight in load_pretrained(task).get_weights():
+        digest.update(weight.tobytes())
+    return digest.hexdigest()
+
+
 def _run(task: Task, learner: str, config: dict, where: Where, how: How, state_dir: str | None = None) -> Run:
     """The run of a configuration: the same command finds the same folder again."""
     everything = _dense_config(task, how) | {"learner": learner}
     if task.pretrained:
-        start = hashlib.sha256(task.pretrained.read_bytes()).hexdigest() if task.pretrained.is_file() else ""
         paths = ("dcp_save_path", "dcp_save_path_eval")
         kept = {key: value for key, value in config.items() if key not in paths}
-        everything |= {"recipe": _recipe(task), "config": kept, "start": start}
+        everything |= {"recipe": _recipe(task), "config": kept, "start": _weights_hash(task)}
     directory = pathlib.Path(where.log_dir) / f"{task.name}_{learner}_{_hash(everything)}"
     return Run(
         directory,

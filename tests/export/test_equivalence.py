@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from secateur.export import EquivalenceError, check_equivalence
 
 LOGITS = np.array([[3.0, 4.0], [-3.0, 4.0]])

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+
 from secateur.export import evaluate_keras, evaluate_tflite, to_tflite
 from secateur.export.evaluate import scores
 

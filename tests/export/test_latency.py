@@ -1,5 +1,6 @@
 import keras
 import pytest
+
 from secateur.export import measure, to_tflite
 
 

@@ -1,6 +1,7 @@
 import copy
 
 import pytest
+
 from secateur.export import machine_facts, read_result, table, write_labels, write_result
 from secateur.utils.errors import RunError
 
@@ -23,7 +24,15 @@ def test_table_shows_every_figure():
     text = table(RESULT)
     for part in ("90.00 %", "89.50 %", "-0.50 points", "40.8 M", "2.00 times fewer", "2.00 times as fast", "1.5 k"):
         assert part in text
-    for part in ("90.50 %", "1.00 points", "1.0e-07", "2.0e-06", "1.5 minutes", "seed 7", "model.tflite: x/model.tflite"):
+    for part in (
+        "90.50 %",
+        "1.00 points",
+        "1.0e-07",
+        "2.0e-06",
+        "1.5 minutes",
+        "seed 7",
+        "model.tflite: x/model.tflite",
+    ):
         assert part in text
 
 

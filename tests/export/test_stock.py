@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+
 from secateur.export import save_keras, to_stock
 from secateur.nets.resnet import resnet
 from secateur.training.precision import to_training

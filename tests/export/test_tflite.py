@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from secateur.export import TFLITE_TOLERANCE, EquivalenceError, LiteModel, check_equivalence, to_tflite
 from secateur.nets.resnet import resnet
 from secateur.pruning import mask, shrink

@@ -1,8 +1,8 @@
 import keras
 import numpy as np
+
 from secateur.nets.resnet import resnet
 from secateur.pruning import cost, shrink
-
 from tests.pruning import networks
 
 layers = keras.layers

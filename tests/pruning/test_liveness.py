@@ -1,5 +1,6 @@
 import keras
 import pytest
+
 from secateur.pruning import ChannelGraph
 from secateur.utils.errors import UsageError
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+
 from secateur.pruning import ChannelGraph, mask, shrink
 from secateur.utils.errors import UsageError
-
 from tests.pruning import networks
 
 

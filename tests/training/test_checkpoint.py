@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+
 from secateur.training import checkpoint
 
 
@@ -39,7 +40,9 @@ def test_altered_bytes_are_noticed(tmp_path):
         checkpoint.load(path)
 
 
-@pytest.mark.parametrize(("shapes", "says"), [(((2, 3), (5,)), r"\(4,\) instead of \(5,\)"), (((2, 3),), "another number")])
+@pytest.mark.parametrize(
+    ("shapes", "says"), [(((2, 3), (5,)), r"\(4,\) instead of \(5,\)"), (((2, 3),), "another number")]
+)
 def test_checkpoint_of_another_network(shapes, says):
     arrays = checkpoint.arrays_of(variables((2, 3), (4,)))
     with pytest.raises(checkpoint.DamagedCheckpoint, match=f"c belongs to another network.*{says}"):

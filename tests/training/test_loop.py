@@ -3,9 +3,9 @@ import json
 import keras
 import pytest
 import tensorflow as tf
+
 from secateur.training.loop import NonFiniteLoss, fit
 from secateur.training.run import Stopped
-
 from tests.training.helpers import open_run
 
 

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+
 from secateur.nets.resnet import resnet
 from secateur.training import precision
 from secateur.training.layers import FusedBatchNormalization

@@ -5,8 +5,8 @@ import signal
 import keras
 import numpy as np
 import pytest
-from secateur.utils.errors import RunError
 
+from secateur.utils.errors import RunError
 from tests.training.helpers import Run, open_run
 
 
@@ -75,7 +75,11 @@ def test_metrics_after_the_checkpoint_are_written_once(tmp_path):
 
 
 def test_two_runs_do_not_share_a_directory(tmp_path):
-    with open_run(tmp_path).open(), pytest.raises(RunError, match="is in use by another run"), open_run(tmp_path).open():
+    with (
+        open_run(tmp_path).open(),
+        pytest.raises(RunError, match="is in use by another run"),
+        open_run(tmp_path).open(),
+    ):
         pass
 
 
@@ -102,7 +106,9 @@ def test_state_may_lie_elsewhere(tmp_path):
     assert not (tmp_path / "a" / "stages").exists()
 
 
-@pytest.mark.parametrize(("save_step", "step", "due"), [(3, 6, True), (3, 7, False), (None, 500, True), (None, 501, False)])
+@pytest.mark.parametrize(
+    ("save_step", "step", "due"), [(3, 6, True), (3, 7, False), (None, 500, True), (None, 501, False)]
+)
 def test_when_a_checkpoint_is_due(tmp_path, save_step, step, due):
     import time
 

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+
 from secateur.training.schedules import OneCycle, Piecewise, nb_steps_of, scaled_learning_rate
 
 

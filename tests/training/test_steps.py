@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from secateur.training import steps
 from secateur.training.task import Recipe, cross_entropy
 

@@ -2,11 +2,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+
 from secateur.export import save_keras
 from secateur.training.pretrained import load_pretrained
 from secateur.training.train import stream_seed, train_dense
 from secateur.utils.errors import RunError
-
 from tests.training.helpers import open_run, tiny_task
 
 
@@ -36,7 +36,7 @@ def test_pretrained_file_gives_its_weights(tmp_path, randomise):
 
 def test_missing_damaged_and_foreign_pretrained_files(tmp_path):
     task = tiny_task()
-    with pytest.raises(RunError, match="no pretrained model at .*--save_path"):
+    with pytest.raises(RunError, match=r"no pretrained model at .*--save_path"):
         load_pretrained(dataclasses.replace(task, pretrained=tmp_path / "none.keras"))
     (tmp_path / "bad.keras").write_bytes(b"rubbish")
     with pytest.raises(RunError, match=r"bad\.keras is not a readable \.keras file"):

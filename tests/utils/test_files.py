@@ -2,6 +2,7 @@ import errno
 import os
 
 import pytest
+
 from secateur.utils.errors import RunError
 from secateur.utils.files import write_atomically
 

@@ -1,6 +1,7 @@
 import dataclasses
 
 import pytest
+
 from secateur.utils.errors import UsageError
 from secateur.utils.flags import FlagTable, option
 
@@ -58,7 +59,7 @@ def test_what_does_not_parse(table, argv, says):
 
 def test_own_checks_become_usage_errors(table):
     table.parse(["--ratio=2"])
-    with pytest.raises(UsageError, match="--ratio 2.0: must be 0 to 1"):
+    with pytest.raises(UsageError, match=r"--ratio 2\.0: must be 0 to 1"):
         table.read("first")
 
 

@@ -1,4 +1,5 @@
 import pytest
+
 from secateur.utils import gpus
 from secateur.utils.errors import RunError
 
@@ -30,5 +31,5 @@ def test_no_nvidia_smi(tmp_path, monkeypatch):
 
 def test_broken_driver(tmp_path, monkeypatch):
     fake_nvidia_smi(tmp_path, monkeypatch, "exit 9")
-    with pytest.raises(RunError, match="nvidia-smi fails .*--device=cpu"):
+    with pytest.raises(RunError, match=r"nvidia-smi fails .*--device=cpu"):
         gpus.idle_gpus()

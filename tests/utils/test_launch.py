@@ -1,4 +1,5 @@
 import pytest
+
 from secateur.utils import launch
 from secateur.utils.errors import RunError, UsageError
 

@@ -1,6 +1,7 @@
 import pathlib
 
 import pytest
+
 from secateur.utils.errors import RunError
 from secateur.utils.paths import data_dir_for, read_path_conf
 

@@ -1,6 +1,7 @@
 import os
 
 import pytest
+
 from secateur.utils.streams import quiet
 
 

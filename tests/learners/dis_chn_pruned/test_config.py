@@ -1,0 +1,31 @@
+import dataclasses
+
+import pytest
+
+from secateur.learners.dis_chn_pruned.config import DisChnPrunedConfig
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"dcp_prune_ratio": -0.1},
+        {"dcp_prune_ratio": 1.1},
+        {"dcp_nb_stages": -1},
+        {"dcp_lrn_rate_adam": 0.0},
+        {"dcp_nb_iters_block": -1},
+        {"dcp_nb_iters_layer": -1},
+        {"dcp_nb_smpls": 0},
+        {"channel_multiple": 0},
+    ],
+)
+def test_out_of_range_names_flag_value_and_rule(wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=f"--{name} {value}: must be"):
+        DisChnPrunedConfig(**wrong)
+
+
+def test_the_flags_of_the_original_and_their_defaults():
+    defaults = dataclasses.asdict(DisChnPrunedConfig())
+    assert (defaults["dcp_prune_ratio"], defaults["dcp_nb_stages"], defaults["dcp_lrn_rate_adam"]) == (0.5, 3, 1e-3)
+    assert {"dcp_save_path", "dcp_save_path_eval", "dcp_nb_iters_block", "dcp_nb_iters_layer"} <= set(defaults)
+    assert defaults["channel_multiple"] == 1

@@ -1,0 +1,97 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from secateur.export import EquivalenceError, save_keras
+from secateur.learners.dis_chn_pruned import learner as module
+from secateur.learners.dis_chn_pruned.config import DisChnPrunedConfig
+from secateur.learners.dis_chn_pruned.learner import DisChnPrunedLearner
+from secateur.pruning import shrink
+from secateur.utils.errors import UsageError
+from tests.training.helpers import open_run, tiny_task
+
+
+@pytest.fixture
+def task(tmp_path, randomise):
+    task = tiny_task(pretrained=tmp_path / "dense.keras")
+    save_keras(randomise(task.build_model()), task.pretrained)
+    return task
+
+
+def pruned(task, directory, precision="float32", **flags):
+    with open_run(directory, precision=precision).open() as run:
+        learner = DisChnPrunedLearner(DisChnPrunedConfig(dcp_nb_stages=2, dcp_nb_smpls=32, **flags), task, run)
+        learner.train()
+    return learner
+
+
+def widths(model: keras.Model) -> list[int]:
+    return [model.get_layer(f"stage{k}_block1_conv1").filters for k in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("selection", ["add", "remove"])
+def test_ratio_is_honoured_in_every_block(task, tmp_path, selection):
+    learner = pruned(task, tmp_path / "run", "bfloat16", dcp_prune_ratio=0.5, dcp_selection=selection)
+    assert widths(learner.export()) == [2, 3, 4]
+    facts = learner.evaluate()
+    assert facts["kept_channels"] == {f"stage{k}_block1_conv1": k + 1 for k in (1, 2, 3)}
+    assert 0 <= facts["masked_vs_shrunk"] < 1e-4
+
+
+def test_multiple_rounds_up(task, tmp_path):
+    assert widths(pruned(task, tmp_path / "run", dcp_prune_ratio=0.5, channel_multiple=4).export()) == [4, 4, 4]
+
+
+def test_ratio_zero_changes_nothing_bit_for_bit_and_searches_nothing(task, tmp_path):
+    before = keras.models.load_model(task.pretrained).get_weights()
+    task = dataclasses.replace(task, load_data=lambda: pytest.fail("the data were read"))
+    after = pruned(task, tmp_path / "run", dcp_prune_ratio=0.0).export().get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_ratio_one_leaves_the_shortcuts(task, tmp_path):
+    model = pruned(task, tmp_path / "run", dcp_prune_ratio=1.0).export()
+    convolutions = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert convolutions == ["stem", "stage2_block1_shortcut", "stage3_block1_shortcut"]
+
+
+def test_ratio_one_on_a_chain_is_refused(tmp_path, randomise):
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(4, 3, padding="same", name="a")(inputs)
+    x = keras.layers.Conv2D(4, 3, padding="same", name="b")(keras.layers.ReLU()(x))
+    x = keras.layers.Conv2D(4, 3, padding="same", name="c")(keras.layers.ReLU()(x))
+    outputs = keras.layers.Dense(3, name="logits")(keras.layers.GlobalAveragePooling2D()(x))
+    model = randomise(keras.Model(inputs, outputs))
+    save_keras(model, tmp_path / "dense.keras")
+    task = tiny_task(pretrained=tmp_path / "dense.keras")
+    task = dataclasses.replace(task, build_model=lambda: keras.models.clone_model(model))
+    with pytest.raises(UsageError, match=r"--dcp_prune_ratio 1.0 would remove all 4 channels of a, .*below 1"):
+        pruned(task, tmp_path / "run", dcp_prune_ratio=1.0)
+    assert pruned(task, tmp_path / "run", dcp_prune_ratio=0.5).export().get_layer("a").filters == 2
+
+
+def test_the_gate_stops_a_wrong_slice(task, tmp_path, monkeypatch):
+    def wrong(model, keep):
+        return shrink(model, {name: _moved(kept) for name, kept in keep.items()})
+
+    monkeypatch.setattr(module, "shrink", wrong)
+    with pytest.raises(EquivalenceError, match="masked and shrunk model after prune1 differ"):
+        pruned(task, tmp_path / "run", dcp_prune_ratio=0.5)
+
+
+def _moved(kept: list[int]) -> list[int]:
+    """As many channels, the last one exchanged for a neighbour that ought to go."""
+    spare = next(k for k in range(max(kept) + 2) if k not in kept)
+    return sorted([*kept[:-1], spare])
+
+
+def test_a_second_run_only_restores(task, tmp_path, monkeypatch):
+    first = pruned(task, tmp_path / "run", dcp_prune_ratio=0.5)
+    monkeypatch.setattr(module, "select_channels", lambda *_: pytest.fail("searched twice"))
+    monkeypatch.setattr(module, "fit", lambda *_: pytest.fail("trained twice"))
+    second = pruned(task, tmp_path / "run", dcp_prune_ratio=0.5)
+    assert second.evaluate() == first.evaluate()
+    weights = zip(first.export().get_weights(), second.export().get_weights(), strict=True)
+    assert all(np.array_equal(a, b) for a, b in weights)

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from secateur.learners.dis_chn_pruned import ops
+
+GENERATOR = np.random.default_rng(0)
+
+
+def test_reconstruction_is_half_the_mean_square():
+    a, b = GENERATOR.normal(size=(2, 3, 4, 5, 6))
+    assert float(ops.reconstruction_loss(a, b)) == pytest.approx(np.square(a - b).sum() / (2 * a.size))
+
+
+def test_norms_are_frobenius_over_all_readers():
+    a, b = GENERATOR.normal(size=(3, 3, 4, 5)), GENERATOR.normal(size=(1, 1, 4, 7))
+    expected = [np.sqrt((a[:, :, c] ** 2).sum() + (b[:, :, c] ** 2).sum()) for c in range(4)]
+    np.testing.assert_allclose(ops.channel_norms([a, b]), expected, rtol=1e-6)
+
+
+def test_mask_zeroes_input_slices():
+    kernel = GENERATOR.normal(size=(3, 3, 4, 5))
+    found = ops.masked(kernel, np.array([1, 0, 0, 1])).numpy()
+    assert (found[:, :, 1:3] == 0).all()
+    np.testing.assert_array_equal(found[:, :, [0, 3]], kernel[:, :, [0, 3]])
+
+
+@pytest.mark.parametrize(
+    ("norms", "mask", "selection", "expected"),
+    [
+        ([3, 1, 2], [0, 0, 0], "add", 0),
+        ([3, 1, 2], [1, 0, 0], "add", 2),
+        ([3, 1, 2], [1, 1, 1], "remove", 1),
+        ([3, 1, 2], [1, 0, 1], "remove", 2),
+        ([2, 2, 2], [0, 0, 0], "add", 0),
+        ([2, 2, 2], [0, 1, 1], "remove", 1),
+        ([np.nan, 1, 2], [0, 0, 1], "add", 1),
+        ([np.nan, 1, np.inf], [0, 1, 1], "remove", 1),
+        ([np.nan, np.nan, np.nan], [1, 0, 0], "add", 1),
+        ([np.nan, np.inf, np.nan], [0, 1, 1], "remove", 1),
+    ],
+)
+def test_pick(norms, mask, selection, expected):
+    assert ops.pick(np.array(norms, np.float32), np.array(mask), selection) == expected
+
+
+@given(
+    norms=st.lists(st.floats(width=32, allow_nan=True, allow_infinity=True, min_value=None), min_size=1, max_size=12),
+    selection=st.sampled_from(["add", "remove"]),
+)
+def test_every_selection_ends_with_different_channels(norms, selection):
+    mask = np.full(len(norms), 0.0 if selection == "add" else 1.0)
+    picks = []
+    for _ in norms:
+        picks.append(ops.pick(np.array(norms, np.float32), mask, selection))
+        mask[picks[-1]] = 1.0 - mask[picks[-1]]
+    assert sorted(picks) == list(range(len(norms)))
+
+
+@pytest.mark.parametrize(
+    ("channels", "ratio", "multiple", "kept"),
+    [(16, 0.5, 1, 8), (16, 0.75, 1, 4), (10, 0.3, 1, 7), (64, 0.99, 1, 1), (16, 0, 1, 16), (16, 1, 1, 0)]
+    + [(64, 0.7, 8, 24), (12, 0.3, 8, 12), (16, 1.0, 8, 0), (7, 0.5, 1, 4)],
+)
+def test_kept_channels(channels, ratio, multiple, kept):
+    assert ops.nb_kept(channels, ratio, multiple) == kept
+
+
+@given(steps=st.integers(0, 1000), picks=st.integers(1, 70))
+def test_steps_are_spread_evenly_and_none_is_lost(steps, picks):
+    spread = [ops.steps_of_pick(steps, picks, k) for k in range(picks)]
+    assert sum(spread) == steps
+    assert max(spread) - min(spread) <= 1

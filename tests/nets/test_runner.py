@@ -1,0 +1,183 @@
+import itertools
+import json
+import runpy
+import sys
+
+import numpy as np
+import pytest
+
+from secateur.datasets import cifar10
+from secateur.learners import registry
+from secateur.nets import resnet_at_digits_run, runner
+from secateur.training.task import Task
+from tests.training.helpers import pictures, tiny_task
+
+# Two steps of every stage: 1,437 pictures in batches of 700.
+SHORT = ["--nb_epochs_rat=0.01", "--batch_size=700", "--resnet_size=8", "--mixed_precision=float32"]
+SHORT_DCP = ["--dcp_nb_iters_block=2", "--dcp_nb_iters_layer=2", "--dcp_nb_stages=1", "--dcp_nb_smpls=700"]
+
+
+def run(argv, make_task=resnet_at_digits_run.task, flags=resnet_at_digits_run.Flags) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        runner.main(make_task, flags, argv)
+    return stopped.value.code
+
+
+def folders(tmp_path) -> list[str]:
+    return [f"--log_dir={tmp_path / 'logs'}", f"--save_path={tmp_path / 'models'}"]
+
+
+def result_of(tmp_path, learner: str) -> dict:
+    (path,) = (tmp_path / "logs").glob(f"*_{learner}_*/result.json")
+    return json.loads(path.read_text())
+
+
+@pytest.fixture
+def small_cifar10(monkeypatch, tmp_path):
+    monkeypatch.setattr(cifar10, "RECORDS_PER_FILE", 60)
+    folder = tmp_path / "data" / cifar10.FOLDER
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    for name in (*cifar10.TRAIN_FILES, *cifar10.TEST_FILES):
+        records = generator.integers(0, 256, (60, cifar10.RECORD_BYTES))
+        records[:, 0] %= 10
+        records.astype(np.uint8).tofile(folder / name)
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize("learner", registry.LEARNERS)
+@pytest.mark.parametrize("script", ["resnet_at_digits_run", "resnet_at_cifar10_run"])
+def test_every_learner_on_every_network(tmp_path, small_cifar10, monkeypatch, script, learner):
+    argv = [*SHORT, *folders(tmp_path), f"--learner={learner}", *(SHORT_DCP if learner == "dis-chn-pruned" else [])]
+    if "cifar10" in script:
+        argv += [f"--data_dir_local={small_cifar10}", "--batch_size=150", "--nb_epochs_rat=0.008"]
+        argv += ["--dcp_nb_smpls=150"] * (learner == "dis-chn-pruned")
+    path = runner.__file__.replace("runner.py", f"{script}.py")
+    monkeypatch.setattr(sys, "argv", [path, *argv])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(path, run_name="__main__")
+    assert stopped.value.code == 0
+    result = result_of(tmp_path, learner)
+    assert result["equivalence"]["shrunk_vs_tflite"] < 1e-3
+    model = result["pruned" if registry.find(learner).learner.needs_dense else "dense"]
+    assert {"accuracy", "top5", "loss", "params", "macs", "tflite_bytes", "latency_ms"} <= set(model)
+    if "pruned" in result:
+        assert 1.8 < result["dense"]["macs"] / model["macs"] < 2.1
+        assert result["epochs"]["fine_tune"] > 0
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished short run: its folder and its command line."""
+    tmp_path = tmp_path_factory.mktemp("finished")
+    argv = [*SHORT, *folders(tmp_path), "--learner=dis-chn-pruned", *SHORT_DCP]
+    assert run(argv) == 0
+    return tmp_path, argv
+
+
+def test_files_of_a_run(finished):
+    (folder,) = (finished[0] / "logs").glob("*_dis-chn-pruned_*")
+    names = {path.name for path in folder.iterdir()}
+    assert {
+        "config.json",
+        "metrics.jsonl",
+        "result.json",
+        "model.keras",
+        "model.tflite",
+        "labels.txt",
+        "events",
+    } <= names
+    assert len((folder / "labels.txt").read_text().split()) == 10
+    assert len(list((finished[0] / "models").glob("resnet8_at_digits_*.keras"))) == 1
+
+
+def test_a_finished_run_prints_its_table_again_and_alters_nothing(finished, capsys):
+    tmp_path, argv = finished
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file() and path.name != "lock"}
+    assert run(argv) == 0
+    assert "MACs" in capsys.readouterr().out
+    assert before == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file() and p.name != "lock"}
+
+
+def test_evaluation_of_the_exported_files(finished, capsys):
+    tmp_path, argv = finished
+    assert run([*argv, "--exec_mode=eval", "--batch_size_eval=77"]) == 0
+    shown = capsys.readouterr().out
+    accuracy = result_of(tmp_path, "dis-chn-pruned")["pruned"]["accuracy"]
+    assert f"pruned, Keras model: accuracy {accuracy:.4f}" in shown
+    assert f"{100 * accuracy:.2f} %" in shown
+
+
+def test_same_budget_is_added_to_a_finished_run(finished, capsys):
+    assert run([*finished[1], "--enbl_same_budget"]) == 0
+    assert "lost against it" in capsys.readouterr().out
+    assert set(result_of(finished[0], "dis-chn-pruned")["dense_same_budget"]) == {"accuracy", "top5", "loss"}
+
+
+def test_dense_model_may_be_a_file_and_exports_may_go_elsewhere(finished, tmp_path, capsys):
+    (dense,) = (finished[0] / "models").glob("*.keras")
+    argv = [*SHORT, "--learner=dis-chn-pruned", *SHORT_DCP, f"--log_dir={tmp_path / 'logs'}", f"--save_path={dense}"]
+    assert run([*argv, f"--dcp_save_path={tmp_path / 'state'}", f"--dcp_save_path_eval={tmp_path / 'out'}"]) == 0
+    assert f"starting from the pretrained model {dense}" in capsys.readouterr().err
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"model.tflite", "model.keras", "labels.txt"}
+    assert list((tmp_path / "state").rglob("fine_tune.npz"))
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "says"),
+    [
+        (["--learner=nothing"], 2, "learner"),
+        (["--dcp_prune_ratio=0.5"], 2, "--dcp_prune_ratio belongs to --learner dis-chn-pruned, which was not chosen"),
+        (["--learner=dis-chn-pruned", "--dcp_prune_ratio=1.5"], 2, "--dcp_prune_ratio 1.5: must be 0 to 1"),
+        (["--bogus=1"], 2, "bogus"),
+        (["word"], 2, "'word' is not a flag"),
+        (["--batch_size=0"], 2, "--batch_size 0: must be 1 or more"),
+        (["--batch_size=2000"], 2, "batch size 2000 on 1 worker(s): digits has only 1437"),
+        (["--nb_epochs_rat=-1"], 2, "--nb_epochs_rat -1.0: must be 0 or more"),
+        (["--seed=-1"], 2, "--seed -1: must be"),
+        (["--resnet_size=9"], 2, "--resnet_size 9: must be 6n + 2"),
+        (["--exec_mode=eval"], 1, "no finished run in"),
+        (["--learner=dis-chn-pruned", "--save_path={tmp}/bad.keras"], 1, "bad.keras is not a readable .keras file"),
+    ],
+)
+def test_errors_are_one_line_and_an_exit_code(tmp_path, capsys, argv, code, says):
+    (tmp_path / "bad.keras").write_bytes(b"rubbish")
+    argv = [*folders(tmp_path), *(word.format(tmp=tmp_path) for word in argv)]
+    assert run(argv) == code
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert says in line
+
+
+def test_data_that_are_not_there(tmp_path, capsys):
+    from secateur.nets import resnet_at_cifar10_run as script
+
+    argv = [*folders(tmp_path), f"--data_dir_local={tmp_path / 'nowhere'}"]
+    assert run(argv, script.task, script.Flags) == 1
+    assert "Three ways to the data" in capsys.readouterr().err
+
+
+def test_help_is_grouped_and_leaves_with_zero(capsys):
+    assert run(["--help"]) == 0
+    shown = capsys.readouterr().out
+    titles = ["handwritten digits", "Every run:", "This network", "--learner dis-chn-pruned:"]
+    assert all(shown.index(a) < shown.index(b) for a, b in itertools.pairwise(titles))
+
+
+def test_a_loss_that_explodes_is_named(tmp_path, capsys):
+    task = tiny_task(learning_rate=1e30, nb_epochs=4)
+    assert run(folders(tmp_path), lambda *_: task, runner.NoFlags) == 1
+    assert "error: dense: the loss is" in capsys.readouterr().err
+
+
+def test_held_out_pictures_and_scaled_epochs():
+    settings = runner.Settings(enbl_trn_val_split=True, nb_epochs_rat=0.5, batch_size=7)
+    reads = []
+    task: Task = tiny_task(nb_epochs=10, nb_epochs_ft=4)
+    import dataclasses
+
+    task = dataclasses.replace(task, load_data=lambda: reads.append(1) or pictures(nb_train=50))
+    adapted = runner.adapt(task, settings)
+    assert (adapted.recipe.nb_epochs, adapted.recipe.nb_epochs_ft, adapted.recipe.batch_size) == (5, 2, 7)
+    assert reads == []
+    assert (adapted.load_data().nb_train, adapted.load_data().nb_test) == (45, 5)
+    assert reads == [1]
