@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from secateur.learners import registry
-from secateur.nets import pipeline
+from secateur.nets import pipeline, runs
 from secateur.training import precision
 from secateur.training.run import Stopped
 from secateur.training.task import Recipe, Task
@@ -107,13 +107,13 @@ def _run(make_task: Callable[[Any, Settings], Task], network_flags: type, argv: 
     config = table.read(chosen)
     task = adapt(make_task(table.read(NETWORK), settings), settings)
     _prepare(settings)
-    where = pipeline.Where(
+    where = runs.Where(
         log_dir=settings.log_dir,
         save_path=settings.save_path,
         export_dir=getattr(config, "dcp_save_path_eval", None) or settings.save_path_eval,
         state_dir=getattr(config, "dcp_save_path", None),
     )
-    how = pipeline.How(
+    how = runs.How(
         seed=settings.seed,
         precision=precision.resolve(
             settings.mixed_precision, bool(tf.config.list_physical_devices("GPU")), precision.cpu_has_bfloat16()

@@ -1,0 +1,89 @@
+"""Where a run lies: the same command finds the same folder and the same dense model again."""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+
+from secateur.training.pretrained import load_pretrained
+from secateur.training.run import Run
+from secateur.training.task import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Where:
+    """Folders: of the runs, of the dense model (or its file), of the exported files, of stages and checkpoints."""
+
+    log_dir: str
+    save_path: str
+    export_dir: str | None = None
+    state_dir: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class How:
+    """What a run does beside its task and its learner."""
+
+    seed: int = 0
+    precision: str = "float32"
+    deterministic: bool = False
+    save_step: int | None = None
+    summ_step: int = 100
+    same_budget: bool = False
+
+    def config(self) -> dict:
+        """The part that changes the weights that come out."""
+        return {"seed": self.seed, "precision": self.precision, "deterministic": self.deterministic}
+
+
+def _dense_config(task: Task, how: How) -> dict:
+    recipe = _recipe(task)
+    used = {key: recipe[key] for key in recipe if not key.startswith("dcp_") and not key.endswith("_ft")}
+    return {"task": task.name, "learner": "full-prec", "recipe": used, "data": task.load_data().name} | how.config()
+
+
+def _recipe(task: Task) -> dict:
+    """The part of the recipe that changes the weights."""
+    recipe = dataclasses.asdict(task.recipe)
+    del recipe["batch_size_eval"]
+    return recipe
+
+
+def hash_of(config: dict) -> str:
+    """Eight hexadecimal digits that stand for a configuration in the name of a folder or file."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _weights_hash(task: Task) -> str:
+    """Of the pretrained model's weights (its file also holds the time it was saved); "" where there is none."""
+    if not task.pretrained.is_file():
+        return ""
+    digest = hashlib.sha256()
+    for weight in load_pretrained(task).get_weights():
+        digest.update(weight.tobytes())
+    return digest.hexdigest()
+
+
+def run_of(task: Task, learner: str, config: dict, where: Where, how: How, state_dir: str | None = None) -> Run:
+    """The run of a configuration: the same command finds the same folder again."""
+    everything = _dense_config(task, how) | {"learner": learner}
+    if task.pretrained:
+        paths = ("dcp_save_path", "dcp_save_path_eval")
+        kept = {key: value for key, value in config.items() if key not in paths}
+        everything |= {"recipe": _recipe(task), "config": kept, "start": _weights_hash(task)}
+    directory = pathlib.Path(where.log_dir) / f"{task.name}_{learner}_{hash_of(everything)}"
+    return Run(
+        directory,
+        everything,
+        seed=how.seed,
+        save_step=how.save_step,
+        summ_step=how.summ_step,
+        precision=how.precision,
+        state_directory=pathlib.Path(state_dir) / directory.name if state_dir else None,
+    )
+
+
+def dense_path(task: Task, where: Where, how: How) -> pathlib.Path:
+    """The file of the dense model: `--save_path` itself, or the file of this configuration in that folder."""
+    path = pathlib.Path(where.save_path)
+    return path if path.suffix == ".keras" else path / f"{task.name}_{hash_of(_dense_config(task, how))}.keras"
