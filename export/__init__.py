@@ -1,13 +1,18 @@
 """What leaves the program: stock Keras files, `.tflite` files, proof that they are equal, their speed, the report."""
 
+from secateur.export.compare import paired
 from secateur.export.equivalence import SHRUNK_TOLERANCE, TFLITE_TOLERANCE, EquivalenceError, check_equivalence
-from secateur.export.evaluate import evaluate_keras, evaluate_tflite
+from secateur.export.evaluate import evaluate_keras, evaluate_tflite, hits
+from secateur.export.formats import ALWAYS, FORMATS, is_quantized, parse_formats
 from secateur.export.latency import Latency, measure
+from secateur.export.memory import peak_memory
 from secateur.export.report import machine_facts, read_result, table, write_labels, write_result
 from secateur.export.stock import save_keras, to_stock
-from secateur.export.tflite import LiteModel, to_tflite
+from secateur.export.tflite import LiteModel, save_tflite, to_tflite
 
 __all__ = [
+    "ALWAYS",
+    "FORMATS",
     "SHRUNK_TOLERANCE",
     "TFLITE_TOLERANCE",
     "EquivalenceError",
@@ -16,10 +21,16 @@ __all__ = [
     "check_equivalence",
     "evaluate_keras",
     "evaluate_tflite",
+    "hits",
+    "is_quantized",
     "machine_facts",
     "measure",
+    "paired",
+    "parse_formats",
+    "peak_memory",
     "read_result",
     "save_keras",
+    "save_tflite",
     "table",
     "to_stock",
     "to_tflite",

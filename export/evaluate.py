@@ -35,9 +35,19 @@ def evaluate_keras(model: keras.Model, batches: Iterable) -> dict[str, float]:
     return _evaluate(model.predict_on_batch, batches)
 
 
+def hits(path: pathlib.Path | str, batches: Iterable) -> np.ndarray:
+    """Which pictures a `.tflite` file classifies correctly, [N] bool, in the order of the batches."""
+    logits, labels = _logits(LiteModel(path, threads=2).predict, batches)
+    return np.argmax(logits, axis=1) == labels
+
+
 def _evaluate(predict: Callable[[np.ndarray], np.ndarray], batches: Iterable) -> dict[str, float]:
+    return scores(*_logits(predict, batches))
+
+
+def _logits(predict: Callable[[np.ndarray], np.ndarray], batches: Iterable) -> tuple[np.ndarray, np.ndarray]:
     logits, labels = [], []
     for images, batch_labels in batches:
         logits.append(predict(np.asarray(images)))
         labels.append(np.asarray(batch_labels))
-    return scores(np.concatenate(logits), np.concatenate(labels))
+    return np.concatenate(logits), np.concatenate(labels)

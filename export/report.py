@@ -70,7 +70,8 @@ def table(result: Mapping) -> str:
     rows = [("", *models, "" if len(models) == 1 else "change"), *[row for row in found if row]]
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([f"{result['task']}, {result['learner']}, {result['data']['name']}", *lines, *_notes(result)])
+    title = f"{result['task']}, {result['learner']}, {result['data']['name']}"
+    return "\n".join([title, *lines, *_notes(result, models)])
 
 
 def _percent(value: float) -> str:
@@ -84,6 +85,10 @@ def _count(value: float) -> str:
 
 def _milliseconds(latency: Mapping) -> str:
     return f"{latency['median']:.3f} ({latency['p10']:.3f} to {latency['p90']:.3f})"
+
+
+def _on_threads(latency: Mapping) -> str:
+    return f"{latency['median']:.3f} on {latency['threads']}"
 
 
 def _points(a: float, b: float) -> str:
@@ -106,7 +111,15 @@ _FIGURES = (
     ("MACs", "macs", _count, _fewer),
     (".tflite bytes", "tflite_bytes", _count, _fewer),
     ("LiteRT ms, 1 thread", "latency_ms", _milliseconds, _faster),
+    ("LiteRT ms, more threads", "latency_ms_threads", _on_threads, _faster),
+    ("peak memory, bytes", "peak_memory_bytes", _count, _fewer),
+    ("run by XNNPACK", "delegated_share", _percent, lambda a, b: ""),
 )
+
+_CONTROLS = {
+    "dense_same_budget": "dense, trained for as many epochs",
+    "scratch": "the pruned shape, trained from scratch for as many epochs",
+}
 
 
 def _row(
@@ -118,14 +131,24 @@ def _row(
     return (label, *map(show, values), change(*values) if len(values) == 2 else "")
 
 
-def _notes(result: Mapping) -> list[str]:
+def _quantized(result: Mapping, models: list[str], name: str) -> str:
+    """One line for a quantized form of the last model."""
+    row, full = result[name], result[models[-1]]
+    change = _points(full["accuracy"], row["accuracy"])
+    share = row["tflite_bytes"] / full["tflite_bytes"]
+    return (
+        f"{models[-1]} in {name}: {_percent(row['accuracy'])} ({change}), {_count(row['tflite_bytes'])} bytes "
+        f"({_percent(share)}), {_milliseconds(row['latency_ms'])} ms"
+    )
+
+
+def _notes(result: Mapping, models: list[str]) -> list[str]:
     notes = []
-    budget = result.get("dense_same_budget")
-    if budget and "pruned" in result:
-        lost = 100 * (budget["accuracy"] - result["pruned"]["accuracy"])
-        notes.append(
-            f"dense, trained for as many epochs: {_percent(budget['accuracy'])}; lost against it: {lost:.2f} points"
-        )
+    for key, title in _CONTROLS.items():
+        if key in result and "pruned" in result:
+            lost = 100 * (result[key]["accuracy"] - result["pruned"]["accuracy"])
+            notes.append(f"{title}: {_percent(result[key]['accuracy'])}; lost against it: {lost:.2f} points")
+    notes += [_quantized(result, models, name) for name in ("float16", "int8") if name in result]
     errors = {
         key: value for key, value in result["equivalence"].items() if isinstance(value, float) and key != "tolerance"
     }

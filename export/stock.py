@@ -34,7 +34,9 @@ def _stock_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
             f"{layer.name} is a {type(layer).__name__}, not a layer of Keras, and has no stock_layer(): an exported "
             "model must load without this program"
         )
-    return kind.from_config(config | {"dtype": "float32"})
+    # An operation of keras.ops that was called on a symbolic tensor has no precision of its own.
+    precision = {"dtype": "float32"} if isinstance(layer, keras.layers.Layer) else {}
+    return kind.from_config(config | precision)
 
 
 def save_keras(model: keras.Model, path: pathlib.Path) -> None:

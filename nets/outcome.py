@@ -9,34 +9,33 @@ import keras
 import numpy as np
 
 from secateur import export
-from secateur.nets.runs import Where, hash_of
+from secateur.nets.runs import How, Where, hash_of
 from secateur.pruning import cost
 from secateur.training.pretrained import load_pretrained
 from secateur.training.run import Run
-from secateur.training.task import Task
-from secateur.utils.files import write_atomically
+from secateur.training.task import Dataset, Task
 
 NB_PICTURES_CHECKED = 256
+NB_PICTURES_CALIBRATION = 512
 
 
-def hand_over(task: Task, learner_name: str, learner: Any, run: Run, where: Where) -> dict:
+def hand_over(task: Task, learner_name: str, learner: Any, run: Run, where: Where, how: How) -> dict:
     """Write the exported files, check that they are equal, measure them; everything that result.json holds."""
     data = task.load_data()
     folder = pathlib.Path(where.export_dir) if where.export_dir else run.directory
+    models = {"pruned" if task.pretrained else "dense": export.to_stock(learner.export())}
+    (own,) = models
     if task.pretrained:
-        models = {"dense": load_pretrained(task), "pruned": export.to_stock(learner.export())}
-    else:
-        models = {"dense": export.to_stock(learner.export())}
+        models = {"dense": load_pretrained(task), **models}
     files, errors = {}, {}
     for name, model in models.items():
-        files[name], errors[name] = _export(name, model, folder, data)
+        names = how.export_formats if name == own else export.ALWAYS
+        files[name], errors[name] = _export(name, model, folder, names, data, run.seed)
     export.write_labels(folder / "labels.txt", data.labels)
     if not task.pretrained and not pathlib.Path(where.save_path).suffix:
         target = pathlib.Path(where.save_path) / f"{task.name}_{hash_of(run.config)}.keras"
         if not target.is_file():
             export.save_keras(models["dense"], target)
-    latencies = export.measure({name: paths["tflite"] for name, paths in files.items()})
-    rows = {name: _row(models[name], files[name], latencies[name], data, task) for name in models}
     facts = learner.evaluate()
     return {
         "task": task.name,
@@ -48,38 +47,58 @@ def hand_over(task: Task, learner_name: str, learner: Any, run: Run, where: Wher
         "epochs": run.outputs("epochs"),
         "equivalence": {
             "masked_vs_shrunk": facts.pop("masked_vs_shrunk", None),
-            "shrunk_vs_tflite": errors.get("pruned", errors["dense"]),
+            "shrunk_vs_tflite": errors[own]["tflite"],
             "tolerance": export.TFLITE_TOLERANCE,
+            "formats": errors[own],
         },
         "seconds": run.seconds,
         "machine": export.machine_facts(),
         "files": files,
         **facts,
-        **rows,
+        **_measured(models, files, data, task, how),
     }
 
 
-def _export(name: str, model: keras.Model, folder: pathlib.Path, data: Any) -> tuple[dict[str, str], float]:
-    """The `.keras` and the `.tflite` of a stock model, and the largest difference between them on test pictures."""
+def _export(
+    name: str, model: keras.Model, folder: pathlib.Path, formats: tuple[str, ...], data: Dataset, seed: int
+) -> tuple[dict[str, str], dict[str, float]]:
+    """The files of a stock model by format, and how far each one's logits on test pictures are from the model's."""
     stem = "dense" if name == "dense" else "model"
-    paths = {"keras": folder / f"{stem}.keras", "tflite": folder / f"{stem}.tflite"}
-    export.save_keras(model, paths["keras"])
-    write_atomically(paths["tflite"], export.to_tflite(model))
+    calibration = data.pictures(NB_PICTURES_CALIBRATION, seed)
     pictures = np.concatenate([images.numpy() for images, _ in data.eval_batches(64, NB_PICTURES_CHECKED)])
     expected = np.asarray(model(pictures, training=False))
-    found = export.LiteModel(paths["tflite"]).predict(pictures)
-    error = export.check_equivalence(f"{name} .keras and .tflite", expected, found, export.TFLITE_TOLERANCE)
-    return {key: str(path) for key, path in paths.items()}, error
+    paths, errors = {}, {}
+    for key in formats:
+        kind = export.FORMATS[key]
+        path = folder / f"{stem}{kind.suffix}"
+        kind.save(model, path, calibration)
+        found = kind.logits(path, pictures)
+        title = f"{name} model and its {key} file"
+        errors[key] = export.check_equivalence(title, expected, found, kind.tolerance, kind.quantile)
+        paths[key] = str(path)
+    return paths, errors
 
 
-def _row(model: keras.Model, files: dict[str, str], latency: Any, data: Any, task: Task) -> dict:
-    found = export.evaluate_tflite(files["tflite"], data.eval_batches(task.recipe.batch_size_eval))
-    return found | {
-        "params": cost.params(model),
-        "macs": cost.macs(model),
-        "tflite_bytes": pathlib.Path(files["tflite"]).stat().st_size,
-        "latency_ms": dataclasses.asdict(latency),
-    }
+def _measured(models: dict, files: dict, data: Dataset, task: Task, how: How) -> dict:
+    """One entry for each model, and one for each quantized form: accuracy, size, speed, memory."""
+    lite = {name: paths["tflite"] for name, paths in files.items()}
+    for paths in files.values():
+        lite |= {key.removeprefix("tflite_"): path for key, path in paths.items() if export.is_quantized(key)}
+    latencies = {threads: export.measure(lite, threads) for threads in sorted({1, how.latency_threads})}
+    rows: dict[str, dict] = {}
+    for name, path in lite.items():
+        rows[name] = export.evaluate_tflite(path, data.eval_batches(task.recipe.batch_size_eval))
+        if name in models:
+            rows[name] |= {"params": cost.params(models[name]), "macs": cost.macs(models[name])}
+        rows[name] |= {
+            "tflite_bytes": pathlib.Path(path).stat().st_size,
+            "latency_ms": dataclasses.asdict(latencies[1][name]),
+            "peak_memory_bytes": export.peak_memory(path),
+            "delegated_share": export.LiteModel(path).delegated_share(),
+        }
+        if how.latency_threads > 1:
+            rows[name]["latency_ms_threads"] = dataclasses.asdict(latencies[how.latency_threads][name])
+    return rows
 
 
 def _commit() -> str:

@@ -9,12 +9,11 @@ import keras
 
 from secateur import export
 from secateur.learners import registry
+from secateur.nets import controls
 from secateur.nets.outcome import hand_over
 from secateur.nets.runs import How, Where, dense_path, run_of
-from secateur.training.precision import to_training
-from secateur.training.pretrained import load_pretrained
 from secateur.training.task import Task
-from secateur.training.train import train_dense, train_model
+from secateur.training.train import train_dense
 from secateur.utils.errors import RunError
 
 
@@ -26,15 +25,37 @@ def train(task: Task, learner_name: str, config: Any, where: Where, how: How) ->
     run = run_of(task, learner_name, dataclasses.asdict(config), where, how, where.state_dir)
     result_path = run.directory / "result.json"
     with run.open():
-        if not result_path.is_file():
+        result = export.read_result(result_path) if result_path.is_file() else {}
+        if not _has_all(result, how):
             learner = entry.learner(config, task, run)
             learner.train()
-            export.write_result(result_path, hand_over(task, learner_name, learner, run, where))
-        result = export.read_result(result_path)
-        if how.same_budget and task.pretrained and "dense_same_budget" not in result:
-            result["dense_same_budget"] = _same_budget(task, where, how)
+            kept = {key: result[key] for key in controls.CONTROLS if key in result}
+            result = hand_over(task, learner_name, learner, run, where, _with_formats(how, result)) | kept
             export.write_result(result_path, result)
+        for name in how.controls if task.pretrained else ():
+            if name not in result:
+                result[name] = controls.CONTROLS[name](
+                    task, pathlib.Path(result["files"]["pruned"]["keras"]), where, how
+                )
+                export.write_result(result_path, result)
         print(export.table(result))
+
+
+def _has_all(result: dict, how: How) -> bool:
+    """Whether a result holds what the command asks for; what is missing is made from the finished stages."""
+    rows = [row for row in result.values() if isinstance(row, dict)]
+    threads = {row["latency_ms_threads"]["threads"] for row in rows if "latency_ms_threads" in row}
+    return bool(result) and _formats(result) >= set(how.export_formats) and how.latency_threads in {1, *threads}
+
+
+def _with_formats(how: How, result: dict) -> How:
+    """The formats asked for now and those that the result has already."""
+    formats = export.parse_formats(",".join({*_formats(result), *how.export_formats}))
+    return dataclasses.replace(how, export_formats=formats)
+
+
+def _formats(result: dict) -> set[str]:
+    return {key for paths in result.get("files", {}).values() for key in paths}
 
 
 def evaluate(task: Task, learner_name: str, config: Any, where: Where, how: How) -> None:
@@ -49,13 +70,13 @@ def evaluate(task: Task, learner_name: str, config: Any, where: Where, how: How)
     result = export.read_result(result_path)
     data = task.load_data()
     batch_size = task.recipe.batch_size_eval
-    for name in ("dense", "pruned"):
-        if name in result:
-            files = result["files"][name]
-            model = keras.models.load_model(files["keras"], compile=False)
-            result[name] |= export.evaluate_tflite(files["tflite"], data.eval_batches(batch_size))
-            found = export.evaluate_keras(model, data.eval_batches(batch_size))
-            print(f"{name}, Keras model: " + ", ".join(f"{key} {value:.4f}" for key, value in found.items()))
+    for name, files in result["files"].items():
+        model = keras.models.load_model(files["keras"], compile=False)
+        found = export.evaluate_keras(model, data.eval_batches(batch_size))
+        print(f"{name}, Keras model: " + ", ".join(f"{key} {value:.4f}" for key, value in found.items()))
+        result[name] |= export.evaluate_tflite(files["tflite"], data.eval_batches(batch_size))
+        for key in filter(export.is_quantized, files):
+            result[key.removeprefix("tflite_")] |= export.evaluate_tflite(files[key], data.eval_batches(batch_size))
     print(export.table(result))
 
 
@@ -73,14 +94,3 @@ def _dense_model(task: Task, where: Where, how: How) -> pathlib.Path:
     with run.open():
         export.save_keras(train_dense(task, task.load_data(), run), path)
     return path
-
-
-def _same_budget(task: Task, where: Where, how: How) -> dict:
-    """Scores of the dense model trained for as many more epochs as the pruned one was fine-tuned."""
-    run = run_of(task, "same-budget", {}, where, how)
-    recipe, data = task.recipe, task.load_data()
-    with run.open():
-        model = to_training(load_pretrained(task), how.precision)
-        model = train_model(model, task, data, run, "fine_tune", recipe.nb_epochs_ft, recipe.learning_rate_ft)
-        export.save_keras(model, run.directory / "model.keras")
-        return export.evaluate_keras(export.to_stock(model), data.eval_batches(recipe.batch_size_eval))

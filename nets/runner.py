@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from secateur import export
 from secateur.learners import registry
 from secateur.nets import pipeline, runs
 from secateur.training import precision
@@ -42,6 +43,14 @@ class Settings:
     nb_epochs_rat: float = option(1.0, "scales the epochs of training and fine-tuning")
     enbl_trn_val_split: bool = option(False, "hold out a tenth of the training pictures and evaluate on those")
     enbl_same_budget: bool = option(False, "also train the dense model for the epochs of the fine-tuning, to compare")
+    enbl_scratch: bool = option(
+        False, "also train the pruned shape from scratch, for the epochs of training and fine-tuning, to compare"
+    )
+    export_formats: str = option(
+        "keras,tflite",
+        f"files to write, separated by commas: {', '.join(export.FORMATS)}; keras and tflite are always written",
+    )
+    latency_threads: int = option(1, "also measure LiteRT on so many threads")
     seed: int = option(0, "of every random decision")
     deterministic: bool = option(False, "bit-identical results on one kind of machine, also after a kill; slower")
     mixed_precision: str = option(
@@ -52,7 +61,7 @@ class Settings:
     verbose: bool = option(False, "TensorFlow's own messages, and tracebacks of errors")
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "batch_size_eval", "save_step", "summ_step"):
+        for name in ("batch_size", "batch_size_eval", "save_step", "summ_step", "latency_threads"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"--{name} {value}: must be 1 or more")
@@ -60,6 +69,7 @@ class Settings:
             raise ValueError(f"--nb_epochs_rat {self.nb_epochs_rat}: must be 0 or more")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"--seed {self.seed}: must be 0 to 4294967295")
+        export.parse_formats(self.export_formats)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +123,7 @@ def _run(make_task: Callable[[Any, Settings], Task], network_flags: type, argv: 
         export_dir=getattr(config, "dcp_save_path_eval", None) or settings.save_path_eval,
         state_dir=getattr(config, "dcp_save_path", None),
     )
+    controls = {"dense_same_budget": settings.enbl_same_budget, "scratch": settings.enbl_scratch}
     how = runs.How(
         seed=settings.seed,
         precision=precision.resolve(
@@ -121,7 +132,9 @@ def _run(make_task: Callable[[Any, Settings], Task], network_flags: type, argv: 
         deterministic=settings.deterministic,
         save_step=settings.save_step,
         summ_step=settings.summ_step,
-        same_budget=settings.enbl_same_budget,
+        controls=tuple(name for name, enabled in controls.items() if enabled),
+        export_formats=export.parse_formats(settings.export_formats),
+        latency_threads=settings.latency_threads,
     )
     if settings.exec_mode == "eval":
         pipeline.evaluate(task, settings.learner, config, where, how)

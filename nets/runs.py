@@ -29,7 +29,9 @@ class How:
     deterministic: bool = False
     save_step: int | None = None
     summ_step: int = 100
-    same_budget: bool = False
+    controls: tuple[str, ...] = ()
+    export_formats: tuple[str, ...] = ("keras", "tflite")
+    latency_threads: int = 1
 
     def config(self) -> dict:
         """The part that changes the weights that come out."""

@@ -76,6 +76,19 @@ class ChannelGraph:
             raise UsageError(f"all channels of {', '.join(empty)} would go: {error}; keep at least one") from None
         return numbers
 
+    def made(self, producer: str, keep: Keep) -> np.ndarray:
+        """The output positions of a layer that stay under a plan, ascending."""
+        return np.flatnonzero(~np.isin(self.flows.producers[producer], list(self.removed(keep))))
+
+    def group_of(self, number: int) -> str:
+        """The name of the group that a channel number belongs to; "" for channels that no layer here makes."""
+        return self._place.get(number, ("", -1))[0]
+
+    def positions(self, group: str, consumer: str) -> np.ndarray:
+        """The channel of the group at each input position of a layer that reads it, -1 where another one's lies."""
+        places = [self._place.get(number, ("", -1)) for number in self.flows.consumers[consumer].tolist()]
+        return np.array([index if name == group else -1 for name, index in places], int)
+
     def states(self, removed: set[int]) -> dict[int, State]:
         """What becomes of every tensor, by its id, without these channel numbers."""
         return states(self.record, self.flows.of, removed)

@@ -42,6 +42,8 @@ def to_training(model: keras.Model, precision: str = "float32") -> keras.Model:
     last = set(model.output_names)
 
     def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if not isinstance(layer, keras.layers.Layer):  # an operation of keras.ops
+            return type(layer).from_config(layer.get_config())
         keeps_float32 = layer.name in last or isinstance(layer, FLOAT32_LAYERS)
         config = layer.get_config() | {"dtype": "float32" if keeps_float32 else policy}
         if type(layer) is keras.layers.BatchNormalization:

@@ -1,9 +1,9 @@
 """Writing files so that a crash leaves the old one or the new one."""
 
+import contextlib
 import errno
 import os
 import pathlib
-import tempfile
 
 from secateur.utils.errors import RunError
 
@@ -14,11 +14,11 @@ def write_atomically(path: pathlib.Path, data: bytes) -> None:
     Raises:
         RunError: the disk is full or the folder cannot be written; a file that was there stays as it was.
     """
-    temporary = None
+    # A plain open, so that the file gets the permissions that the user's umask gives.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -28,5 +28,5 @@ def write_atomically(path: pathlib.Path, data: bytes) -> None:
         remedy = "free some space and run the same command again" if full else "choose a folder that can be written"
         raise RunError(f"cannot write {path} ({error.strerror}): {remedy}") from error
     finally:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            temporary.unlink()

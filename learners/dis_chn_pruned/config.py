@@ -4,6 +4,8 @@ import dataclasses
 
 from secateur.utils.flags import option
 
+SCOPES = ("block", "all")
+
 
 @dataclasses.dataclass(frozen=True)
 class DisChnPrunedConfig:
@@ -22,17 +24,35 @@ class DisChnPrunedConfig:
     dcp_lrn_rate_adam: float = option(1e-3, "Adam's learning rate of block-wise and layer-wise fine-tuning")
     dcp_selection: str = option(
         "add",
-        "begin without input channels and add the one with the largest gradient, or begin with all and remove the "
-        "one with the smallest",
-        choices=("add", "remove"),
+        "begin without input channels and add the one with the largest gradient, begin with all and remove the one "
+        "with the smallest, or add at random (to compare)",
+        choices=("add", "remove", "random"),
+    )
+    dcp_scope: str = option(
+        "block",
+        "prune what the convolutions inside a block read, or also the residual stream, so that every convolution's "
+        "input is pruned",
+        choices=SCOPES,
+    )
+    dcp_loss: str = option(
+        "both",
+        "what ranks and tunes the channels: reconstruction plus discrimination loss, or one of them (to compare)",
+        choices=("both", "reconstruction", "discrimination"),
+    )
+    dcp_adaptive_eps: float | None = option(
+        None,
+        "add channels until one more changes the loss by less than this share of the loss without any; the ratio is "
+        "then an outcome of each layer",
     )
     dcp_nb_smpls: int = option(2560, "training pictures whose layer inputs are kept in memory for the selection")
     dcp_save_path: str | None = option(
         None, "where stages and checkpoints of the pruning lie (default: the run's folder)"
     )
     dcp_save_path_eval: str | None = option(None, "folder of the exported pruned model (default: the run's folder)")
-    channel_multiple: int = option(
-        1, "round the number of kept channels up to a multiple of this; 1 keeps the ratio exact"
+    channel_multiple: str = option(
+        "1",
+        "round the number of kept channels up to a multiple of this; 1 keeps the ratio exact; auto: the multiple that "
+        "LiteRT runs fastest at the same MACs",
     )
 
     def __post_init__(self) -> None:
@@ -47,6 +67,21 @@ class DisChnPrunedConfig:
         for name in ("dcp_nb_iters_block", "dcp_nb_iters_layer"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"--{name} {getattr(self, name)}: must be 0 or more")
-        for name in ("dcp_nb_smpls", "channel_multiple"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name} {getattr(self, name)}: must be 1 or more")
+        if self.dcp_nb_smpls < 1:
+            raise ValueError(f"--dcp_nb_smpls {self.dcp_nb_smpls}: must be 1 or more")
+        if self.channel_multiple != "auto" and not (self.channel_multiple.isdecimal() and int(self.channel_multiple)):
+            raise ValueError(f"--channel_multiple {self.channel_multiple}: must be 1 or more, or auto")
+        self._check_adaptive()
+
+    def _check_adaptive(self) -> None:
+        if self.dcp_adaptive_eps is None:
+            return
+        if self.dcp_adaptive_eps <= 0:
+            raise ValueError(f"--dcp_adaptive_eps {self.dcp_adaptive_eps}: must be above 0; .001 is the paper's")
+        if self.dcp_selection != "add":
+            raise ValueError(
+                f"--dcp_adaptive_eps stops when adding a channel gains little: --dcp_selection {self.dcp_selection} "
+                "must be add"
+            )
+        if self.channel_multiple == "auto":
+            raise ValueError("--channel_multiple auto needs a ratio: give a number, or leave out --dcp_adaptive_eps")

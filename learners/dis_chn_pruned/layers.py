@@ -32,25 +32,25 @@ def split_at(model: keras.Model, layers: Sequence[str], output: keras.KerasTenso
 
     Args:
         model: functional, every layer called once. Its layers are shared with the results, so pass a copy.
-        layers: convolutions none of which depends on another one.
+        layers: names of layers with kernels; one may depend on another.
         output: a tensor of the model that depends on them, such as the logits of a head.
 
     Returns:
         prefix: pictures to the list of tensors that cross the cut.
         tail: those tensors to [*outputs of the named layers, `output`].
     """
-    tuned = [model.get_layer(name) for name in layers]
     needed = _needed_for(model, output)
-    changes = {id(layer.output) for layer in tuned}
-    crossing = {id(layer.input): layer.input for layer in tuned}
+    changed: set[int] = set()
+    crossing: dict[int, keras.KerasTensor] = {}
     for layer in model.layers:
         inputs = _inputs(layer)
-        if layer.name not in needed or not any(id(t) in changes for t in inputs):
-            continue
-        changes.add(id(layer.output))
-        crossing |= {id(t): t for t in inputs if id(t) not in changes}
+        reached = layer.name in needed and any(id(t) in changed for t in inputs)
+        if layer.name in layers or reached:
+            changed.add(id(layer.output))
+            crossing |= {id(t): t for t in inputs if id(t) not in changed}
     frontier = list(crossing.values())
-    return keras.Model(model.input, frontier), keras.Model(frontier, [*[layer.output for layer in tuned], output])
+    features = [model.get_layer(name).output for name in layers]
+    return keras.Model(model.input, frontier), keras.Model(frontier, [*features, output])
 
 
 def _needed_for(model: keras.Model, output: keras.KerasTensor) -> set[str]:

@@ -7,32 +7,33 @@ whole data set; the original network, whose features are reconstructed, is the p
 """
 
 import zlib
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
 from secateur.datasets.arrays import take
 from secateur.export import SHRUNK_TOLERANCE, check_equivalence
-from secateur.learners.dis_chn_pruned import ops
 from secateur.learners.dis_chn_pruned.config import DisChnPrunedConfig
 from secateur.learners.dis_chn_pruned.layers import with_head, without_head
-from secateur.learners.dis_chn_pruned.selection import SelectionProblem, select_channels
+from secateur.learners.dis_chn_pruned.selection import Search, SelectionProblem, select_channels
 from secateur.learners.dis_chn_pruned.stages import PruneStage, plan_stages
+from secateur.learners.dis_chn_pruned.widths import planned_widths
 from secateur.pruning import ChannelGraph, ChannelGroup, mask, shrink
 from secateur.training.loop import fit
 from secateur.training.precision import to_training
 from secateur.training.pretrained import load_pretrained
+from secateur.training.recalibrate import NB_BATCHES, recalibrate
 from secateur.training.run import Run
 from secateur.training.steps import scaled_for, train_step
 from secateur.training.task import Dataset, Task
 from secateur.training.train import stream_seed, train_model
-from secateur.utils.errors import UsageError
 
 NB_PICTURES_CHECKED = 256
 
 
 class DisChnPrunedLearner:
-    """Prunes the input channels of the convolutions inside the residual blocks, or of every convolution on a chain."""
+    """Prunes what the convolutions read: inside the residual blocks, or everywhere, or along a chain."""
 
     needs_dense = True
 
@@ -47,18 +48,20 @@ class DisChnPrunedLearner:
     def train(self) -> None:
         self._original = load_pretrained(self.task)
         self._model = to_training(self._original, self.run.precision)
-        stages = plan_stages(self._original, ChannelGraph(self._original), self.config.dcp_nb_stages)
-        keeps = {g.name: self._nb_kept(g) for stage in stages for g in stage.groups}
-        if all(keeps[g.name] == g.size for stage in stages for g in stage.groups):
-            self.run.say(
-                f"--dcp_prune_ratio {self.config.dcp_prune_ratio} removes no channel: the model stays as it is"
-            )
+        self._graph, config = ChannelGraph(self._original), self.config
+        stages = plan_stages(self._original, self._graph, config.dcp_nb_stages, config.dcp_scope)
+        groups = [group for stage in stages for group in stage.groups]
+        widths = planned_widths(self._original, self._graph, groups, config, self.run)
+        if not config.dcp_adaptive_eps and all(widths[group.name] == group.size for group in groups):
+            self.run.say(f"--dcp_prune_ratio {config.dcp_prune_ratio} removes no channel: the model stays as it is")
             return
         data = self.task.load_data()
         for stage in stages:
             self._tune_block(stage, data)
-            keep = {group.name: self._prune(stage, group, keeps[group.name], data) for group in stage.groups}
+            graph = ChannelGraph(self._model)
+            keep = {group.name: self._prune(stage, group, widths[group.name], graph, data) for group in stage.groups}
             self._shrink(stage, keep, data)
+        self._recalibrate(data)
         recipe = self.task.recipe
         train_model(self._model, self.task, data, self.run, "fine_tune", recipe.nb_epochs_ft, recipe.learning_rate_ft)
 
@@ -69,15 +72,6 @@ class DisChnPrunedLearner:
 
     def export(self) -> keras.Model:
         return self._model
-
-    def _nb_kept(self, group: ChannelGroup) -> int:
-        kept = ops.nb_kept(group.size, self.config.dcp_prune_ratio, self.config.channel_multiple)
-        if kept == 0 and not group.removable:
-            raise UsageError(
-                f"--dcp_prune_ratio {self.config.dcp_prune_ratio} would remove all {group.size} channels of "
-                f"{group.name}, and no shortcut goes around it: choose a ratio below 1"
-            )
-        return kept
 
     def _tune_block(self, stage: PruneStage, data: Dataset) -> None:
         """Fine-tune the whole network on L_p + L with Adam, the head of this stage newly made."""
@@ -101,28 +95,31 @@ class DisChnPrunedLearner:
 
         self.run.stage(name, tune, self._model.variables)
 
-    def _prune(self, stage: PruneStage, group: ChannelGroup, nb_kept: int, data: Dataset) -> list[int]:
+    def _prune(
+        self, stage: PruneStage, group: ChannelGroup, nb_kept: int, graph: ChannelGraph, data: Dataset
+    ) -> list[int]:
         """Choose the channels of one group and leave the tuned, masked kernels of its readers in the model."""
-        if nb_kept in (0, group.size):
+        if nb_kept == 0 or (nb_kept == group.size and not self.config.dcp_adaptive_eps):
             return list(range(nb_kept))
         name = f"{stage.name}_{group.name}"
         kernels = [self._model.get_layer(consumer).kernel for consumer in group.consumers]
+        nb_picks = group.size - nb_kept if self.config.dcp_selection == "remove" else nb_kept
 
         def select() -> dict:
             problem = SelectionProblem(
                 to_training(self._model, "float32"),
-                self._original,
-                group.consumers,
+                self._reference(group.consumers),
+                {consumer: graph.positions(group.name, consumer) for consumer in group.consumers},
                 self.task.loss,
                 self._pictures(name, data),
                 self.config.dcp_lrn_rate_adam,
+                self.config.dcp_loss,
             )
-            with self.run.progress(f"{name}: {nb_kept} of {group.size}", 0, self._nb_picks(group, nb_kept)) as progress:
+            with self.run.progress(f"{name}: {nb_kept} of {group.size}", 0, nb_picks) as progress:
                 kept = select_channels(
                     problem,
                     nb_kept,
-                    self.config.dcp_selection,
-                    self._nb_iters_layer,
+                    self._search(name),
                     lambda done, value: progress.advance(done, {"loss": value}),
                 )
             for kernel, value in zip(kernels, problem.kernels(), strict=True):
@@ -131,8 +128,18 @@ class DisChnPrunedLearner:
 
         return self.run.stage(name, select, kernels)["kept"]
 
-    def _nb_picks(self, group: ChannelGroup, nb_kept: int) -> int:
-        return nb_kept if self.config.dcp_selection == "add" else group.size - nb_kept
+    def _reference(self, readers: Sequence[str]) -> keras.Model:
+        """The original network up to the readers, less the channels of theirs that earlier stages removed."""
+        outputs = [self._original.get_layer(name).output for name in readers]
+        made = [self._graph.made(name, self._kept) for name in readers]
+        kept = [keras.ops.take(output, m, axis=-1) for output, m in zip(outputs, made, strict=True)]
+        return keras.Model(self._original.input, kept)
+
+    def _search(self, name: str) -> Search:
+        config = self.config
+        multiple = 1 if config.channel_multiple == "auto" else int(config.channel_multiple)
+        seed = stream_seed(self.run, name)
+        return Search(config.dcp_selection, self._nb_iters_layer, config.dcp_adaptive_eps, multiple, seed)
 
     def _pictures(self, name: str, data: Dataset) -> list:
         batch_size = min(self.task.recipe.batch_size, self.config.dcp_nb_smpls)
@@ -151,6 +158,12 @@ class DisChnPrunedLearner:
         self._errors.append(error)
         self._kept |= keep
         self._model = to_training(shrunk, self.run.precision)
+
+    def _recalibrate(self, data: Dataset) -> None:
+        """The norms of the shrunk network get its own statistics."""
+        batches = data.train_batches(self.task.recipe.batch_size, stream_seed(self.run, "recalibrate"))
+        variables = self._model.variables
+        self.run.stage("recalibrate", lambda: recalibrate(self._model, take(batches, NB_BATCHES)), variables)
 
 
 def _first(value: int | None, default: int) -> int:

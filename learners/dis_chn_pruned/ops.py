@@ -1,7 +1,8 @@
 """Equations of discrimination-aware channel pruning: tensors in, tensors out.
 
 Reference: Zhuang, Tan, Zhuang, Liu, Guo, Wu, Huang and Zhu, "Discrimination-aware Channel Pruning for Deep Neural
-Networks", NeurIPS 2018. Shape letters: N pictures, H, W, K kernel height and width, C input channels, F filters.
+Networks", NeurIPS 2018. Shape letters: N pictures, H, W, K kernel height and width, C channels to choose from,
+R input positions of a kernel, F filters.
 """
 
 from collections.abc import Sequence
@@ -18,19 +19,36 @@ def reconstruction_loss(features_NxHxWxF: tf.Tensor, reference_NxHxWxF: tf.Tenso
     return 0.5 * tf.reduce_mean(tf.math.squared_difference(features_NxHxWxF, reference_NxHxWxF))
 
 
-def channel_norms(gradients_KxKxCxF: Sequence[tf.Tensor]) -> tf.Tensor:
-    """||G_j||_F of every input channel j, [C] float32, jointly over all convolutions that read the channels.
+def channel_norms(
+    gradients_KxKxRxF: Sequence[tf.Tensor], channels_R: Sequence[tf.Tensor], nb_channels: int
+) -> tf.Tensor:
+    """||G_j||_F of every channel j, [C] float32, jointly over all layers that read the channels.
 
     Differs from the released code, which sums the norms of the channel's F separate kernels; the paper has the
     Frobenius norm.
+
+    Args:
+        gradients_KxKxRxF: one per reader; a dense layer's has the last two axes only.
+        channels_R: per reader the channel, 0 to C - 1, of each of the R positions that it reads; -1 for a position
+            that belongs to other channels (behind a concatenation).
     """
-    squares = [tf.reduce_sum(tf.square(tf.cast(g, tf.float32)), axis=(0, 1, 3)) for g in gradients_KxKxCxF]
-    return tf.sqrt(tf.add_n(squares))
+    norms = tf.zeros([nb_channels])
+    for gradient, channels in zip(gradients_KxKxRxF, channels_R, strict=True):
+        squares = tf.square(tf.cast(gradient, tf.float32))
+        per_position = tf.reduce_sum(squares, axis=(*range(len(squares.shape) - 2), -1))
+        norms += tf.math.unsorted_segment_sum(per_position, channels, nb_channels)
+    return tf.sqrt(norms)
 
 
-def masked(kernel_KxKxCxF: tf.Tensor, mask_C: tf.Tensor) -> tf.Tensor:
-    """The kernel with the input slices of the channels whose mask is 0 set to zero."""
-    return kernel_KxKxCxF * tf.cast(mask_C, kernel_KxKxCxF.dtype)[None, None, :, None]
+def masked(kernel_KxKxRxF: tf.Tensor, mask_C: tf.Tensor, channels_R: tf.Tensor) -> tf.Tensor:
+    """The kernel with the input slices of the channels whose mask is 0 set to zero; `channels_R` as above."""
+    mask_R = tf.where(channels_R < 0, 1.0, tf.gather(tf.cast(mask_C, tf.float32), tf.maximum(channels_R, 0)))
+    return kernel_KxKxRxF * tf.cast(mask_R, kernel_KxKxRxF.dtype)[:, None]
+
+
+def gains_little(before: float, now: float, first: float, eps: float) -> bool:
+    """The adaptive stop (DCP-Adapt): whether |L_(t-1) - L_t| / L_0 <= eps; the paper's experiments have eps = 0.001."""
+    return abs(before - now) <= eps * abs(first)
 
 
 def pick(norms_C: np.ndarray, mask_C: np.ndarray, selection: str) -> int:

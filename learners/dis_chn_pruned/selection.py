@@ -1,6 +1,7 @@
-"""The channel-selection problem of one layer: its cached inputs, its loss, its kernel."""
+"""The channel-selection problem of one group: cached inputs of the layers that read it, their loss, their kernels."""
 
-from collections.abc import Callable, Iterable, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
 
 import keras
 import numpy as np
@@ -11,70 +12,103 @@ from secateur.learners.dis_chn_pruned.layers import split_at
 
 # A gradient of a few batches ranks the channels as well as one of the whole data set, at a thousandth of the price.
 BATCHES_PER_PICK = 4
+# The adaptive stop compares losses of neighbouring picks: always the same batches, so that noise cancels.
+BATCHES_PER_LOSS = 8
+# (reconstruction, discrimination)
+LOSS_WEIGHTS = {"both": (1.0, 1.0), "reconstruction": (1.0, 0.0), "discrimination": (0.0, 1.0)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """How channels are chosen.
+
+    Attributes:
+        selection: "add" (the paper and both released codes) begins with no channel and adds the one of largest
+            gradient norm; "remove" (the original description) begins with all and removes the one of smallest;
+            "random" adds in random order.
+        nb_steps: tuning steps in all.
+        adaptive_eps: stop adding when one more channel changes the loss by less than this share of the first loss.
+        multiple: the adaptive stop waits until the number of channels is a multiple of this.
+        seed: of the random order.
+    """
+
+    selection: str
+    nb_steps: int
+    adaptive_eps: float | None = None
+    multiple: int = 1
+    seed: int = 0
 
 
 class SelectionProblem:
-    """L = L_M + L_S^p of one layer (or of several that read the same channels), as a function of its kernel alone.
+    """L = L_M + L_S^p of the layers that read one group of channels, as a function of their kernels alone.
 
-    What the kernel does not change is computed once: the tensors before it for `nb_batches` batches, and the original
-    network's output at it. A step then runs only from the layer to the auxiliary loss.
+    What the kernels do not change is computed once: the tensors before them for all batches, and the original
+    network's output at them. A step then runs only from the first of the layers to the auxiliary loss.
 
     Args:
         model: float32 copy of the network being pruned; its outputs are [logits] or [logits, head]. It is used up.
-        original: the network as it was before pruning.
-        layers: names of the convolutions that read the channels.
+        reference: pictures to what the original network makes at the readers, in their order.
+        readers: layer to the channel of each of its input positions, -1 where it is not of the group.
         loss: (labels [B], logits [B, K]) to a scalar.
         batches: (images, labels) pairs kept for the selection.
         learning_rate: Adam's.
+        terms: which losses count, a key of `LOSS_WEIGHTS`.
     """
 
     def __init__(
         self,
         model: keras.Model,
-        original: keras.Model,
-        layers: Sequence[str],
+        reference: keras.Model,
+        readers: Mapping[str, np.ndarray],
         loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
         batches: Iterable[tuple[tf.Tensor, tf.Tensor]],
         learning_rate: float,
+        terms: str = "both",
     ):
-        prefix, self._tail = split_at(model, layers, model.outputs[-1])
-        reference = keras.Model(original.input, [original.get_layer(name).output for name in layers])
+        prefix, self._tail = split_at(model, list(readers), model.outputs[-1])
         self._cache = _cache(prefix, reference, batches)
-        self._kernels = [model.get_layer(name).kernel for name in layers]
+        self._kernels = [model.get_layer(name).kernel for name in readers]
+        self._channels = [tf.constant(channels, tf.int32) for channels in readers.values()]
         self._pretrained = [tf.identity(tf.convert_to_tensor(kernel)) for kernel in self._kernels]
-        self._loss, self._next_batch = loss, 0
+        self._loss, self._weights, self._next_batch = loss, LOSS_WEIGHTS[terms], 0
         self._optimizer = keras.optimizers.Adam(learning_rate)
         self._optimizer.build(self._kernels)
+        self._objective_of = tf.function(self._objective)
         self._gradients_of = tf.function(self._gradients)
         self._tune_on = tf.function(self._tune)
-        self.nb_channels = int(self._kernels[0].shape[2])
+        self.nb_channels = 1 + max(int(channels.max()) for channels in readers.values())
 
     def norms(self) -> np.ndarray:
-        """||dL/dW_j||_F of every channel at the current kernel, [C]."""
+        """||dL/dW_j||_F of every channel at the current kernels, [C]."""
         sums = None
         for _ in range(BATCHES_PER_PICK):
             gradients = self._gradients_of(*self._batch())
             sums = gradients if sums is None else [a + b for a, b in zip(sums, gradients, strict=True)]
-        return ops.channel_norms([g / BATCHES_PER_PICK for g in sums]).numpy()
+        mean = [g / BATCHES_PER_PICK for g in sums]
+        return ops.channel_norms(mean, self._channels, self.nb_channels).numpy()
+
+    def objective(self) -> float:
+        """L at the current kernels, the mean over a fixed few batches."""
+        return float(np.mean([float(self._objective_of(*batch)) for batch in self._cache[:BATCHES_PER_LOSS]]))
 
     def set_mask(self, mask_C: np.ndarray, added: int | None = None) -> None:
         """Zero what is masked; a channel that was just added starts from its pretrained weights."""
-        for kernel, pretrained in zip(self._kernels, self._pretrained, strict=True):
-            value = ops.masked(tf.convert_to_tensor(kernel), mask_C)
+        for kernel, pretrained, channels in zip(self._kernels, self._pretrained, self._channels, strict=True):
+            value = ops.masked(tf.convert_to_tensor(kernel), mask_C, channels)
             if added is not None:
-                only = np.eye(self.nb_channels, dtype=np.float32)[added]
-                value = ops.masked(value, 1 - only) + ops.masked(pretrained, only)
+                is_added = (channels == added)[:, None]
+                value = tf.where(is_added, pretrained, value)
             kernel.assign(value)
 
     def tune(self, mask_C: np.ndarray, nb_steps: int) -> float:
-        """Adam steps on the selected part of the kernel; the last loss, NaN without a step."""
+        """Adam steps on the selected part of the kernels; the last loss, NaN without a step."""
         value = float("nan")
         for _ in range(nb_steps):
             value = float(self._tune_on(tf.constant(mask_C, tf.float32), *self._batch()))
         return value
 
     def kernels(self) -> list[np.ndarray]:
-        """The kernels, [K, K, C, F] each, in the order of the layers."""
+        """The kernels, in the order of the readers."""
         return [np.asarray(kernel.value) for kernel in self._kernels]
 
     def _batch(self) -> tuple[list[tf.Tensor], list[tf.Tensor], tf.Tensor]:
@@ -85,7 +119,8 @@ class SelectionProblem:
     def _objective(self, frontier: list[tf.Tensor], reference: list[tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
         *features, logits = self._tail(frontier, training=False)
         reconstruction = [ops.reconstruction_loss(a, b) for a, b in zip(features, reference, strict=True)]
-        return tf.add_n(reconstruction) + self._loss(labels, logits)
+        of_reconstruction, of_discrimination = self._weights
+        return of_reconstruction * tf.add_n(reconstruction) + of_discrimination * self._loss(labels, logits)
 
     def _gradients(self, frontier: list[tf.Tensor], reference: list[tf.Tensor], labels: tf.Tensor) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
@@ -97,10 +132,11 @@ class SelectionProblem:
     ) -> tf.Tensor:
         with tf.GradientTape() as tape:
             objective = self._objective(frontier, reference, labels)
-        gradients = [ops.masked(g, mask_C) for g in tape.gradient(objective, self._kernels)]
-        self._optimizer.apply(gradients, self._kernels)
-        for kernel in self._kernels:
-            kernel.assign(ops.masked(tf.convert_to_tensor(kernel), mask_C))
+        gradients = tape.gradient(objective, self._kernels)
+        masked = [ops.masked(g, mask_C, channels) for g, channels in zip(gradients, self._channels, strict=True)]
+        self._optimizer.apply(masked, self._kernels)
+        for kernel, channels in zip(self._kernels, self._channels, strict=True):
+            kernel.assign(ops.masked(tf.convert_to_tensor(kernel), mask_C, channels))
         return objective
 
 
@@ -117,27 +153,33 @@ def _as_list(tensors: object) -> list[tf.Tensor]:
 
 
 def select_channels(
-    problem: SelectionProblem, nb_kept: int, selection: str, nb_steps: int, progress: Callable[[int, float], None]
+    problem: SelectionProblem, nb_kept: int, search: Search, progress: Callable[[int, float], None]
 ) -> list[int]:
-    """Greedy selection of `nb_kept` input channels, the layer tuned after every pick (algorithm 2 of the paper).
+    """Greedy selection of `nb_kept` channels, the layers tuned after every pick (algorithm 2 of the paper).
+
+    With an adaptive stop `nb_kept` is the most that may stay.
 
     Args:
-        selection: "add" (the paper and both released codes) begins with no channel and adds the one of largest
-            gradient norm; "remove" (the original description) begins with all and removes the one of smallest.
-        nb_steps: tuning steps in all.
         progress: called with (picks done, last loss).
 
     Returns:
         The kept channels, ascending.
     """
-    adds = selection == "add"
+    adds = search.selection != "remove"
     mask = np.full(problem.nb_channels, 0.0 if adds else 1.0, np.float32)
     nb_picks = nb_kept if adds else problem.nb_channels - nb_kept
+    order = np.random.default_rng(search.seed).permutation(problem.nb_channels).astype(np.float32)
     problem.set_mask(mask)
+    losses = [problem.objective()] if search.adaptive_eps else []
     for k in range(nb_picks):
-        channel = ops.pick(problem.norms(), mask, selection)
+        norms = order if search.selection == "random" else problem.norms()
+        channel = ops.pick(norms, mask, "add" if adds else "remove")
         mask[channel] = 1.0 if adds else 0.0
         problem.set_mask(mask, added=channel if adds else None)
-        value = problem.tune(mask, ops.steps_of_pick(nb_steps, nb_picks, k))
+        value = problem.tune(mask, ops.steps_of_pick(search.nb_steps, nb_picks, k))
         progress(k + 1, value)
+        if search.adaptive_eps and (k + 1) % search.multiple == 0:
+            losses.append(problem.objective())
+            if ops.gains_little(losses[-2], losses[-1], losses[0], search.adaptive_eps):
+                break
     return [int(c) for c in np.flatnonzero(mask)]

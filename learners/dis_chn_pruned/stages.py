@@ -5,6 +5,7 @@ Everything is read off the model's graph; no layer names are assumed.
 
 import collections
 import dataclasses
+from collections.abc import Sequence
 
 import keras
 
@@ -31,8 +32,10 @@ class PruneStage:
         return f"prune{self.index}"
 
 
-def plan_stages(model: keras.Model, graph: ChannelGraph, nb_stages: int) -> list[PruneStage]:
+def plan_stages(model: keras.Model, graph: ChannelGraph, nb_stages: int, scope: str = "block") -> list[PruneStage]:
     """Divide the convolutions evenly into `nb_stages` + 1 blocks that end where the network is one tensor wide.
+
+    A group belongs to the block in which the last of its readers lies.
 
     Raises:
         UsageError: more stages than places where a head can sit.
@@ -43,7 +46,7 @@ def plan_stages(model: keras.Model, graph: ChannelGraph, nb_stages: int) -> list
         raise UsageError(f"--dcp_nb_stages {nb_stages}: {model.name} has only {len(cuts)} places for an auxiliary loss")
     heads = _spread(cuts, sum(_is_convolution(layer) for layer in model.layers), nb_stages)
     ends = [order[head] for head in heads] + [len(order)]
-    groups = prunable_groups(model, graph)
+    groups = prunable_groups(model, graph, scope)
     stages = []
     for k, end in enumerate(ends):
         begin = ends[k - 1] if k else -1
@@ -52,12 +55,19 @@ def plan_stages(model: keras.Model, graph: ChannelGraph, nb_stages: int) -> list
     return stages
 
 
-def prunable_groups(model: keras.Model, graph: ChannelGraph) -> list[ChannelGroup]:
-    """Scope `block`: the groups that convolutions read and that pass through no add, in the order of the network."""
-    convolutions = {layer.name for layer in model.layers if _is_convolution(layer)}
-    order = {layer.name: k for k, layer in enumerate(model.layers)}
-    groups = [g for g in graph.groups.values() if g.prunable and not g.passes_add and set(g.consumers) <= convolutions]
-    return sorted((g for g in groups if g.consumers), key=lambda g: max(order[name] for name in g.consumers))
+def prunable_groups(model: keras.Model, graph: ChannelGraph, scope: str = "block") -> list[ChannelGroup]:
+    """The groups that convolutions read, in the order of the network; in scope "block" those that pass no add."""
+    layers = {layer.name: layer for layer in model.layers}
+    order = {name: k for k, name in enumerate(layers)}
+    groups = [g for g in graph.groups.values() if g.prunable and (scope == "all" or not g.passes_add)]
+    read = [g for g in groups if _read_by_convolution([layers[name] for name in g.consumers])]
+    return sorted(read, key=lambda g: max(order[name] for name in g.consumers))
+
+
+def _read_by_convolution(readers: Sequence[keras.layers.Layer]) -> bool:
+    """Whether at least one convolution reads the channels, and no reader has another kernel layout [..., C, F]."""
+    known = all(_is_convolution(layer) or isinstance(layer, keras.layers.Dense) for layer in readers)
+    return known and any(_is_convolution(layer) for layer in readers)
 
 
 def _cut_points(model: keras.Model) -> dict[str, int]:
@@ -91,7 +101,8 @@ def _spread(cuts: dict[str, int], nb_convolutions: int, nb_stages: int) -> list[
 
 
 def _is_convolution(layer: keras.layers.Layer) -> bool:
-    return isinstance(layer, keras.layers.Conv2D) and not isinstance(layer, keras.layers.DepthwiseConv2D)
+    kinds = (keras.layers.Conv1D, keras.layers.Conv2D)
+    return isinstance(layer, kinds) and not isinstance(layer, keras.layers.DepthwiseConv2D)
 
 
 def _tensors(tensors: object) -> list:

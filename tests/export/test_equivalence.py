@@ -28,3 +28,13 @@ def test_another_shape_is_an_error():
 
 def test_all_zero_logits_are_equal_to_themselves():
     assert check_equivalence("x", np.zeros((2, 2)), np.zeros((2, 2)), 1e-3) == 0.0
+
+
+def test_a_quantile_forgives_single_pictures_but_not_most():
+    expected = np.random.default_rng(0).normal(size=(9, 4))
+    found = expected.copy()
+    found[:4] += 10
+    assert check_equivalence("forms", expected, found, 0.1, quantile=0.5) == 0
+    found[4] += 10
+    with pytest.raises(EquivalenceError):
+        check_equivalence("forms", expected, found, 0.1, quantile=0.5)

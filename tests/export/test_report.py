@@ -36,6 +36,16 @@ def test_table_shows_every_figure():
         assert part in text
 
 
+def test_table_shows_memory_threads_and_quantized_forms():
+    latency = {"median": 0.8, "p10": 0.7, "p90": 0.9, "threads": 2}
+    extra = {"latency_ms_threads": latency, "peak_memory_bytes": 3_000_000, "delegated_share": 0.97}
+    result = RESULT | {name: RESULT[name] | extra for name in ("dense", "pruned")}
+    result["int8"] = {"accuracy": 0.893, "tflite_bytes": 450, "latency_ms": latency}
+    text = table(result)
+    for part in ("0.800 on 2", "3.0 M", "97.00 %", "pruned in int8: 89.30 % (-0.20 points), 450 bytes (30.00 %)"):
+        assert part in text
+
+
 def test_table_of_a_dense_run_has_one_column():
     result = copy.deepcopy(RESULT)
     for key in ("pruned", "dense_same_budget"):

@@ -35,3 +35,11 @@ def test_foreign_layer_is_refused():
     inputs = keras.Input((4,))
     with pytest.raises(RunError, match=r"odd is a Foreign.*stock_layer"):
         to_stock(keras.Model(inputs, Foreign(name="odd")(inputs)))
+
+
+def test_operations_on_symbolic_tensors_survive_both_forms(randomise):
+    inputs = keras.Input((8, 8, 1))
+    x = keras.ops.flip(keras.layers.Conv2D(2, 3, name="a")(inputs), axis=1)
+    model = randomise(keras.Model(inputs, keras.layers.Conv2D(2, 3, name="b")(x)))
+    pictures = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype(np.float32)
+    np.testing.assert_allclose(to_stock(to_training(model))(pictures), model(pictures), atol=1e-6)

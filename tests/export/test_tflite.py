@@ -1,7 +1,9 @@
+import keras
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 
-from secateur.export import TFLITE_TOLERANCE, EquivalenceError, LiteModel, check_equivalence, to_tflite
+from secateur.export import TFLITE_TOLERANCE, EquivalenceError, LiteModel, check_equivalence, save_tflite, to_tflite
 from secateur.nets.resnet import resnet
 from secateur.pruning import mask, shrink
 from secateur.training.precision import to_training
@@ -47,3 +49,31 @@ def test_missing_and_damaged_files(tmp_path):
     (tmp_path / "bad.tflite").write_bytes(b"not a flatbuffer")
     with pytest.raises(RunError, match=r"bad\.tflite is not a readable"):
         LiteModel(tmp_path / "bad.tflite")
+
+
+def test_int8_takes_the_pictures_as_they_are_and_gives_float_logits(model, tmp_path):
+    path = tmp_path / "model.tflite"
+    save_tflite(model, path, "int8", PICTURES)
+    details = Interpreter(model_path=str(path)).get_input_details()[0]
+    assert (details["dtype"], details["quantization"]) == (np.uint8, (1.0, 0))
+    found = LiteModel(path).predict(np.rint(PICTURES))
+    assert found.dtype == np.float32
+    assert found.shape == (6, 3)
+
+
+def test_quantized_files_are_smaller(randomise):
+    model = randomise(resnet((8, 8, 1), nb_classes=3, resnet_size=14))
+    full, half, eighth = (len(to_tflite(model, kind, PICTURES)) for kind in ("none", "float16", "int8"))
+    assert half < 0.6 * full
+    assert eighth < 0.36 * full
+
+
+def test_share_of_delegated_operators(model, tmp_path):
+    save_tflite(model, tmp_path / "model.tflite")
+    assert LiteModel(tmp_path / "model.tflite").delegated_share() == 1.0
+    # XNNPACK has no SELU: what follows it is a second delegate.
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(2, 3, activation="selu")(inputs)
+    mixed = keras.Model(inputs, keras.layers.Conv2D(2, 3)(x))
+    save_tflite(mixed, tmp_path / "mixed.tflite")
+    assert 0.5 < LiteModel(tmp_path / "mixed.tflite").delegated_share() < 1

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from secateur import export
 from secateur.datasets import cifar10
 from secateur.learners import registry
 from secateur.nets import resnet_at_digits_run, runner
@@ -111,7 +112,30 @@ def test_evaluation_of_the_exported_files(finished, capsys):
 def test_same_budget_is_added_to_a_finished_run(finished, capsys):
     assert run([*finished[1], "--enbl_same_budget"]) == 0
     assert "lost against it" in capsys.readouterr().out
-    assert set(result_of(finished[0], "dis-chn-pruned")["dense_same_budget"]) == {"accuracy", "top5", "loss"}
+    assert set(result_of(finished[0], "dis-chn-pruned")["dense_same_budget"]) == {"accuracy", "top5", "loss", "file"}
+
+
+def test_the_shape_from_scratch_is_added_to_a_finished_run(finished, capsys):
+    assert run([*finished[1], "--enbl_scratch"]) == 0
+    assert "from scratch" in capsys.readouterr().out
+    found = result_of(finished[0], "dis-chn-pruned")["scratch"]
+    assert set(found) == {"accuracy", "top5", "loss", "file"}
+    own = export.LiteModel(result_of(finished[0], "dis-chn-pruned")["files"]["pruned"]["tflite"])
+    assert export.LiteModel(found["file"]).input_shape == own.input_shape
+
+
+def test_more_formats_and_threads_are_added_to_a_finished_run(finished, capsys):
+    before = result_of(finished[0], "dis-chn-pruned")
+    assert run([*finished[1], "--export_formats=tflite_int8", "--latency_threads=2"]) == 0
+    assert run([*finished[1], "--export_formats=pb,tflite_float16"]) == 0
+    result = result_of(finished[0], "dis-chn-pruned")
+    assert set(result["files"]["pruned"]) == {"keras", "tflite", "tflite_float16", "tflite_int8", "pb"}
+    assert set(result["files"]["dense"]) == {"keras", "tflite"}
+    assert set(result["equivalence"]["formats"]) == set(result["files"]["pruned"])
+    assert {"accuracy", "tflite_bytes", "latency_ms"} <= set(result["int8"])
+    assert result["pruned"]["accuracy"] == before["pruned"]["accuracy"]
+    assert 0 < result["pruned"]["delegated_share"] <= 1
+    assert "pruned in int8" in capsys.readouterr().out
 
 
 def test_dense_model_may_be_a_file_and_exports_may_go_elsewhere(finished, tmp_path, capsys):
@@ -134,6 +158,8 @@ def test_dense_model_may_be_a_file_and_exports_may_go_elsewhere(finished, tmp_pa
         (["--batch_size=0"], 2, "--batch_size 0: must be 1 or more"),
         (["--batch_size=2000"], 2, "batch size 2000 on 1 worker(s): digits has only 1437"),
         (["--nb_epochs_rat=-1"], 2, "--nb_epochs_rat -1.0: must be 0 or more"),
+        (["--export_formats=onnx"], 2, "--export_formats onnx: unknown; the formats are keras"),
+        (["--latency_threads=0"], 2, "--latency_threads 0: must be 1 or more"),
         (["--seed=-1"], 2, "--seed -1: must be"),
         (["--resnet_size=9"], 2, "--resnet_size 9: must be 6n + 2"),
         (["--exec_mode=eval"], 1, "no finished run in"),

@@ -31,7 +31,7 @@ def widths(model: keras.Model) -> list[int]:
     return [model.get_layer(f"stage{k}_block1_conv1").filters for k in (1, 2, 3)]
 
 
-@pytest.mark.parametrize("selection", ["add", "remove"])
+@pytest.mark.parametrize("selection", ["add", "remove", "random"])
 def test_ratio_is_honoured_in_every_block(task, tmp_path, selection):
     learner = pruned(task, tmp_path / "run", "bfloat16", dcp_prune_ratio=0.5, dcp_selection=selection)
     assert widths(learner.export()) == [2, 3, 4]
@@ -41,7 +41,34 @@ def test_ratio_is_honoured_in_every_block(task, tmp_path, selection):
 
 
 def test_multiple_rounds_up(task, tmp_path):
-    assert widths(pruned(task, tmp_path / "run", dcp_prune_ratio=0.5, channel_multiple=4).export()) == [4, 4, 4]
+    assert widths(pruned(task, tmp_path / "run", dcp_prune_ratio=0.5, channel_multiple="4").export()) == [4, 4, 4]
+
+
+def test_scope_all_halves_the_input_of_every_convolution(task, tmp_path):
+    model = pruned(task, tmp_path / "run", "bfloat16", dcp_prune_ratio=0.5, dcp_scope="all").export()
+    read = {layer.name: layer.kernel.shape[2] for layer in model.layers if isinstance(layer, keras.layers.Conv2D)}
+    dense = keras.models.load_model(task.pretrained)
+    for name, channels in read.items():
+        assert channels == (1 if name == "stem" else dense.get_layer(name).kernel.shape[2] // 2)
+
+
+@pytest.mark.parametrize(("eps", "least", "most"), [(1e9, [1, 1, 1], [1, 1, 1]), (1e-12, [3, 4, 6], [4, 6, 8])])
+def test_with_an_adaptive_stop_the_width_is_an_outcome(task, tmp_path, eps, least, most):
+    found = widths(pruned(task, tmp_path / "run", dcp_adaptive_eps=eps, dcp_prune_ratio=0.0).export())
+    # The last channels may be dead ones, which change nothing.
+    assert all(low <= width <= high for low, width, high in zip(least, found, most, strict=True))
+
+
+def test_without_fine_tuning_the_statistics_are_the_shrunk_networks_own(task, tmp_path):
+    task = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, nb_epochs_ft=0))
+    learner = pruned(task, tmp_path / "run", dcp_prune_ratio=0.5)
+    stages = {path.stem for path in (tmp_path / "run" / "stages").iterdir()}
+    assert {"recalibrate", "fine_tune"} <= stages
+    before = learner.export().get_layer("stage3_block1_conv2_norm").moving_mean.numpy()
+    images = np.concatenate([x for x, _ in module.take(task.load_data().train_batches(16, 1), 20)])
+    tensor = learner.export().get_layer("stage3_block1_conv2").output
+    features = keras.Model(learner.export().input, tensor)(images)
+    np.testing.assert_allclose(before, np.mean(features, (0, 1, 2)), atol=0.2 * np.std(features))
 
 
 def test_ratio_zero_changes_nothing_bit_for_bit_and_searches_nothing(task, tmp_path):

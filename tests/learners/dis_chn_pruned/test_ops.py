@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,14 +17,27 @@ def test_reconstruction_is_half_the_mean_square():
 def test_norms_are_frobenius_over_all_readers():
     a, b = GENERATOR.normal(size=(3, 3, 4, 5)), GENERATOR.normal(size=(1, 1, 4, 7))
     expected = [np.sqrt((a[:, :, c] ** 2).sum() + (b[:, :, c] ** 2).sum()) for c in range(4)]
-    np.testing.assert_allclose(ops.channel_norms([a, b]), expected, rtol=1e-6)
+    np.testing.assert_allclose(ops.channel_norms([a, b], [range(4), range(4)], 4), expected, rtol=1e-6)
 
 
-def test_mask_zeroes_input_slices():
-    kernel = GENERATOR.normal(size=(3, 3, 4, 5))
-    found = ops.masked(kernel, np.array([1, 0, 0, 1])).numpy()
-    assert (found[:, :, 1:3] == 0).all()
-    np.testing.assert_array_equal(found[:, :, [0, 3]], kernel[:, :, [0, 3]])
+def test_norms_follow_channels_through_concatenation_and_flattening():
+    conv, dense = GENERATOR.normal(size=(3, 3, 5, 2)), GENERATOR.normal(size=(6, 2))
+    # The convolution reads two channels of another group first; the dense layer each of our three at two places.
+    found = ops.channel_norms([conv, dense], [[-1, -1, 0, 1, 2], [0, 1, 2, 0, 1, 2]], 3)
+    squares = [(conv[:, :, 2 + c] ** 2).sum() + (dense[[c, 3 + c]] ** 2).sum() for c in range(3)]
+    np.testing.assert_allclose(found, np.sqrt(squares), rtol=1e-6)
+
+
+def test_mask_zeroes_input_slices_of_its_own_channels():
+    kernel = GENERATOR.normal(size=(3, 3, 5, 2))
+    found = ops.masked(tf.constant(kernel), np.array([1, 0, 1]), tf.constant([-1, 0, 1, 2, 1])).numpy()
+    assert (found[:, :, [2, 4]] == 0).all()
+    np.testing.assert_array_equal(found[:, :, [0, 1, 3]], kernel[:, :, [0, 1, 3]])
+
+
+@pytest.mark.parametrize(("now", "stops"), [(1.0, False), (1.989, False), (1.995, True), (2.0, True), (2.5, False)])
+def test_adaptive_stop_compares_the_change_with_the_first_loss(now, stops):
+    assert ops.gains_little(2.0, now, 10.0, 0.001) is stops
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,53 @@
+"""What a pruned model is compared with: the same epochs given to the dense one, or to the small shape from scratch."""
+
+import pathlib
+from collections.abc import Callable
+
+import keras
+
+from secateur import export
+from secateur.nets.runs import How, Where, run_of
+from secateur.pruning.calls import new_layer
+from secateur.training.precision import to_training
+from secateur.training.pretrained import load_pretrained
+from secateur.training.run import Run
+from secateur.training.task import Task
+from secateur.training.train import train_model
+
+
+def same_budget(task: Task, pruned: pathlib.Path, where: Where, how: How) -> dict:
+    """Scores of the dense model trained for as many more epochs as the pruned one was fine-tuned."""
+    run = run_of(task, "same-budget", {}, where, how)
+    recipe = task.recipe
+    with run.open():
+        model = to_training(load_pretrained(task), how.precision)
+        train_model(model, task, task.load_data(), run, "fine_tune", recipe.nb_epochs_ft, recipe.learning_rate_ft)
+        return _scores(model, task, run)
+
+
+def from_scratch(task: Task, pruned: pathlib.Path, where: Where, how: How) -> dict:
+    """Scores of the pruned model's shape with new random weights, trained for the dense model's and its own epochs."""
+    shape = keras.models.load_model(pruned, compile=False)
+    widths = {layer.name: layer.output.shape[-1] for layer in shape.layers}
+    run = run_of(task, "scratch", {"widths": widths}, where, how)
+    recipe = task.recipe
+    with run.open():
+        model = to_training(keras.models.clone_model(shape, clone_function=new_layer), how.precision)
+        nb_epochs = recipe.nb_epochs + recipe.nb_epochs_ft
+        train_model(model, task, task.load_data(), run, "scratch", nb_epochs, recipe.learning_rate)
+        return _scores(model, task, run)
+
+
+def _scores(model: keras.Model, task: Task, run: Run) -> dict:
+    path = run.directory / "model.tflite"
+    export.save_keras(model, run.directory / "model.keras")
+    export.save_tflite(model, path)
+    batches = task.load_data().eval_batches(task.recipe.batch_size_eval)
+    return export.evaluate_tflite(path, batches) | {"file": str(path)}
+
+
+# By their names in result.json.
+CONTROLS: dict[str, Callable[[Task, pathlib.Path, Where, How], dict]] = {
+    "dense_same_budget": same_budget,
+    "scratch": from_scratch,
+}

@@ -1,0 +1,68 @@
+"""Widths for a budget: what a network would cost at other widths, and widths that are multiples of a number."""
+
+import collections
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from secateur.pruning import rules
+from secateur.pruning.channel_graph import ChannelGraph, Keep
+from secateur.pruning.cost import layer_macs
+
+Widths = Mapping[str, int]
+
+
+class WidthCost:
+    """The multiply-accumulates of a network as a function of the widths of its channel groups.
+
+    A layer costs in proportion to the channels that it reads and to those that it makes, so nothing has to be built to
+    know it. Exact for plans that leave each group at least one channel, where layers touch groups as a whole; a layer
+    that makes or reads a part of a group (a branch whose concatenation is added to something) counts by proportion.
+    """
+
+    def __init__(self, model: keras.Model, graph: ChannelGraph):
+        self.sizes = {name: group.size for name, group in graph.groups.items()}
+        self._terms: list[tuple[int, list[dict[str, float]]]] = []
+        macs = layer_macs(model)
+        layers = {call.layer.name: call for call in graph.record.calls}
+        for name, count in macs.items():
+            ends = [layers[name].inputs[0]]
+            if rules.weighted(layers[name].layer):
+                ends += layers[name].outputs[:1]
+            self._terms.append((count, [_shares(graph, tensor) for tensor in ends]))
+
+    def macs(self, widths: Widths) -> int:
+        """Of the whole network; groups not named keep their size."""
+        left = {name: widths.get(name, size) / size for name, size in self.sizes.items()} | {"": 1.0}
+        total = 0.0
+        for count, ends in self._terms:
+            total += count * np.prod([sum(share * left[group] for group, share in end.items()) for end in ends])
+        return round(float(total))
+
+
+def _shares(graph: ChannelGraph, tensor: keras.KerasTensor) -> dict[str, float]:
+    """The share of each group among a tensor's channels; "" stands for channels of no group."""
+    groups = [graph.group_of(number) for number in graph.flows.of(tensor).tolist()]
+    return {group: count / len(groups) for group, count in collections.Counter(groups).items()}
+
+
+def rounded(widths: Widths, multiple: int, cost: WidthCost) -> dict[str, int]:
+    """The widths as multiples of a number, at no more MACs.
+
+    All are rounded down, but not to nothing; then the groups that lost most get one multiple more, as long as the cost
+    stays within that of the given widths. A group narrower than the multiple keeps its width.
+    """
+    found = {name: width // multiple * multiple or min(width, multiple) for name, width in widths.items()}
+    budget = cost.macs(widths)
+    by_loss = sorted(found, key=lambda name: found[name] / widths[name] if widths[name] else 1.0)
+    for name in by_loss:
+        wider = found | {name: min(found[name] + multiple, cost.sizes[name])}
+        if found[name] < widths[name] and cost.macs(wider) <= budget:
+            found = wider
+    return found
+
+
+def first_channels(widths: Widths) -> Keep:
+    """The plan that keeps the first channels of every group: for measuring a shape before anything is chosen."""
+    return {name: list(range(width)) for name, width in widths.items()}

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from secateur.nets.resnet import resnet
+from secateur.pruning import ChannelGraph, cost, shrink
+from secateur.pruning.widths import WidthCost, first_channels, rounded
+from tests.pruning import networks
+
+MODELS = [networks.chain, networks.flattened, networks.depthwise, networks.residual]
+
+
+@pytest.fixture(scope="module")
+def resnet8():
+    model = resnet((8, 8, 1), 3, 8, (12, 20, 28))
+    return WidthCost(model, ChannelGraph(model))
+
+
+@pytest.mark.parametrize("make", MODELS)
+def test_cost_is_that_of_the_shrunk_network(make):
+    model = make()
+    graph = ChannelGraph(model)
+    found = WidthCost(model, graph)
+    assert found.macs({}) == cost.macs(model)
+    generator = np.random.default_rng(0)
+    widths = {n: int(generator.integers(1, g.size + 1)) for n, g in graph.groups.items() if g.prunable}
+    assert found.macs(widths) == cost.macs(shrink(model, first_channels(widths)))
+
+
+def test_parts_of_a_group_count_by_proportion():
+    # Layer "a" makes 4 of the 9 channels of its group: which of them go is not known from the width.
+    model = networks.concatenated()
+    graph = ChannelGraph(model)
+    found, size = WidthCost(model, graph), graph.groups["a"].size
+    plans = [{"a": [k for k in range(size) if k != gone]} for gone in range(size)]
+    exact = [cost.macs(shrink(model, plan)) for plan in plans]
+    assert min(exact) <= found.macs({"a": size - 1}) <= max(exact)
+
+
+@settings(deadline=None, max_examples=40)
+@given(data=st.data(), multiple=st.sampled_from([1, 2, 4, 8, 16]))
+def test_rounded_widths_are_multiples_within_the_budget(resnet8, data, multiple):
+    names = [f"stage{k}_block1_conv1" for k in (1, 2, 3)]
+    widths = {name: data.draw(st.integers(1, resnet8.sizes[name])) for name in names}
+    found = rounded(widths, multiple, resnet8)
+    assert resnet8.macs(found) <= resnet8.macs(widths)
+    for name, width in found.items():
+        assert width % multiple == 0 or width in (widths[name], resnet8.sizes[name])
+        assert 0 < width < widths[name] + multiple
+        assert width <= resnet8.sizes[name]
+
+
+def test_multiples_of_one_change_nothing(resnet8):
+    widths = {"stage1_block1_conv1": 5, "stage3_block1_conv1": 13}
+    assert rounded(widths, 1, resnet8) == widths
+
+
+def test_what_is_left_of_the_budget_is_spent(resnet8):
+    # 10 -> 8 saves enough for 19 -> 20, though not for both to grow.
+    found = rounded({"stage1_block1_conv1": 10, "stage2_block1_conv1": 19}, 4, resnet8)
+    assert found["stage1_block1_conv1"] == 8
+    assert found["stage2_block1_conv1"] in (16, 20)
+    assert resnet8.macs(found) <= resnet8.macs({"stage1_block1_conv1": 10, "stage2_block1_conv1": 19})

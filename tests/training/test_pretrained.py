@@ -1,0 +1,34 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from secateur.export import save_keras
+from secateur.nets.resnet import resnet
+from secateur.training.precision import to_training
+from secateur.training.pretrained import load_pretrained
+from secateur.utils.errors import RunError
+from tests.training.helpers import tiny_task
+
+
+def test_weights_come_back_from_either_form(tmp_path, randomise):
+    task = tiny_task(pretrained=tmp_path / "dense.keras")
+    model = randomise(task.build_model())
+    save_keras(to_training(model, "bfloat16"), task.pretrained)
+    found = load_pretrained(task)
+    assert all(np.array_equal(a, b) for a, b in zip(found.get_weights(), model.get_weights(), strict=True))
+    assert found.dtype_policy.name == "float32"
+
+
+def test_missing_damaged_and_foreign_files(tmp_path):
+    task = tiny_task(pretrained=tmp_path / "none.keras")
+    with pytest.raises(RunError, match=r"no pretrained model at .*none\.keras: train it with --learner full-prec"):
+        load_pretrained(task)
+    damaged = tmp_path / "damaged.keras"
+    damaged.write_bytes(b"PK not really")
+    with pytest.raises(RunError, match=r"damaged\.keras is not a readable \.keras file"):
+        load_pretrained(dataclasses.replace(task, pretrained=damaged))
+    foreign = tmp_path / "foreign.keras"
+    save_keras(resnet((8, 8, 1), nb_classes=3, resnet_size=14, widths=(4, 6, 8)), foreign)
+    with pytest.raises(RunError, match=r"foreign\.keras holds another network than resnet8_at_noise"):
+        load_pretrained(dataclasses.replace(task, pretrained=foreign))
