@@ -5,6 +5,7 @@ import tempfile
 
 import keras
 
+from secateur.pruning.calls import new_layer
 from secateur.utils.errors import RunError
 from secateur.utils.files import write_atomically
 
@@ -24,19 +25,15 @@ def to_stock(model: keras.Model) -> keras.Model:
 
 
 def _stock_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-    if type(layer).__module__.split(".")[0] == "keras":
-        kind, config = type(layer), layer.get_config()
-    elif hasattr(layer, "stock_layer"):
-        stock = layer.stock_layer()
-        kind, config = type(stock), stock.get_config()
-    else:
-        raise RunError(
-            f"{layer.name} is a {type(layer).__name__}, not a layer of Keras, and has no stock_layer(): an exported "
-            "model must load without this program"
-        )
+    if type(layer).__module__.split(".")[0] != "keras":
+        if not hasattr(layer, "stock_layer"):
+            raise RunError(
+                f"{layer.name} is a {type(layer).__name__}, not a layer of Keras, and has no stock_layer(): an "
+                "exported model must load without this program"
+            )
+        layer = layer.stock_layer()
     # An operation of keras.ops that was called on a symbolic tensor has no precision of its own.
-    precision = {"dtype": "float32"} if isinstance(layer, keras.layers.Layer) else {}
-    return kind.from_config(config | precision)
+    return new_layer(layer, **({"dtype": "float32"} if isinstance(layer, keras.layers.Layer) else {}))
 
 
 def save_keras(model: keras.Model, path: pathlib.Path) -> None:

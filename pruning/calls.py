@@ -1,6 +1,8 @@
 """The calls of a functional model, in the order in which they run."""
 
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import keras
 
@@ -36,10 +38,12 @@ class Record(NamedTuple):
 
 
 def functional(model: keras.Model) -> keras.Model:
-    """The model if it is functional, or the functional form of a Sequential.
+    """The model as one functional graph: itself, or a flat copy of a Sequential or of a model that holds models.
+
+    Layers of nested models keep their names; a name that occurs twice gets its model's name in front.
 
     Raises:
-        UsageError: a subclassed or unbuilt model, which has no graph to read.
+        UsageError: a subclassed or unbuilt model, which has no graph to read, at the top or inside.
     """
     if not getattr(model, "inputs", None):
         raise UsageError(
@@ -47,19 +51,42 @@ def functional(model: keras.Model) -> keras.Model:
             "can be pruned; rebuild it with keras.Model(inputs, outputs)"
         )
     if isinstance(model, keras.Sequential):
-        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
-    return model
+        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    if not any(isinstance(layer, keras.Model) for layer in model.layers):
+        return model
+    return _Flattener(model).flat()
 
 
-def new_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """A fresh layer of the same configuration (a clone function that returned the old one would alter the model)."""
-    return type(layer).from_config(layer.get_config())
+def new_layer(layer: keras.layers.Layer, **changes: Any) -> keras.layers.Layer:
+    """A fresh layer of the same configuration (a clone function that returned the old one would alter the model).
+
+    Args:
+        changes: configuration entries that are to be different.
+    """
+    if type(layer) is keras.layers.Lambda:
+        # Its configuration holds the function as byte code, which Keras does not read back; the function is at hand.
+        known = {"name": layer.name, "arguments": layer.arguments, "mask": layer.mask, "dtype": layer.dtype_policy}
+        return keras.layers.Lambda(layer.function, output_shape=layer._output_shape, **(known | changes))
+    return type(layer).from_config(layer.get_config() | changes)
 
 
 def record(model: keras.Model) -> Record:
-    """Every call of a functional model, read off a copy; the model is not touched."""
-    model = functional(model)
-    originals = {layer.name: layer for layer in model.layers}
+    """Every call of a functional model, nested ones resolved; the model is not touched."""
+    return _record(functional(model))
+
+
+def tensors(structure: object) -> tuple[keras.KerasTensor, ...]:
+    """The symbolic tensors in a nested structure."""
+    return tuple(leaf for leaf in keras.tree.flatten(structure) if isinstance(leaf, keras.KerasTensor))
+
+
+def replaced(arguments: Any, values: dict[int, Any]) -> Any:
+    """A structure of arguments with each tensor exchanged for the value of its id."""
+    return keras.tree.map_structure(lambda x: values.get(id(x), x), arguments)
+
+
+def _record(model: keras.Model) -> Record:
+    originals = {layer.name: layer for layer in model.operations}
     calls = []
 
     def call(layer: keras.layers.Layer, *args: object, **kwargs: object) -> object:
@@ -67,10 +94,57 @@ def record(model: keras.Model) -> Record:
         calls.append(Call(originals[layer.name], (args, kwargs), tensors((args, kwargs)), tensors(outputs)))
         return outputs
 
-    copy = keras.models.clone_model(model, clone_function=new_layer, call_function=call)
+    # Only shapes matter: inside this scope the copy's weights never get values, which would take most of the time.
+    with keras.StatelessScope(initialize_variables=False):
+        copy = keras.models.clone_model(model, clone_function=new_layer, call_function=call)
     return Record(tuple(calls), tuple(copy.inputs), tuple(copy.outputs))
 
 
-def tensors(structure: object) -> tuple[keras.KerasTensor, ...]:
-    """The symbolic tensors in a nested structure."""
-    return tuple(leaf for leaf in keras.tree.flatten(structure) if isinstance(leaf, keras.KerasTensor))
+class _Flattener:
+    """Calls the layers of nested models one by one on the outer graph, with copies of their weights."""
+
+    def __init__(self, model: keras.Model):
+        self._model = model
+        self._taken = Counter(_layer_names(model))
+        self._layers: dict[int, keras.layers.Layer] = {}
+
+    def flat(self) -> keras.Model:
+        model = self._model
+        inputs = [keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name) for t in model.inputs]
+        outputs = self._replay(model, inputs, "")
+        ends = (model.input, inputs), (model.output, outputs)
+        return keras.Model(*(keras.tree.pack_sequence_as(form, part) for form, part in ends), name=model.name)
+
+    def _replay(self, model: keras.Model, inputs: Sequence[Any], prefix: str) -> list[Any]:
+        if not getattr(model, "inputs", None):
+            raise UsageError(f"{model.name} inside {self._model.name} is a {type(model).__name__} without a graph")
+        if isinstance(model, keras.Sequential):
+            model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+        known = _record(model)
+        values: dict[int, Any] = {id(t): x for t, x in zip(known.inputs, inputs, strict=True)}
+        for call in known.calls:
+            args, kwargs = replaced(call.arguments, values)
+            if isinstance(call.layer, keras.Model):
+                results = self._replay(call.layer, tensors(args), f"{call.layer.name}_")
+            else:
+                results = self._call(call.layer, args, kwargs, prefix)
+            values |= {id(t): x for t, x in zip(call.outputs, results, strict=True)}
+        return [values[id(t)] for t in known.outputs]
+
+    def _call(self, layer: keras.layers.Layer, args: tuple, kwargs: dict, prefix: str) -> list[Any]:
+        if id(layer) not in self._layers:
+            name = layer.name if self._taken[layer.name] == 1 else f"{prefix}{layer.name}"
+            self._layers[id(layer)] = new_layer(layer, name=name)
+        copy = self._layers[id(layer)]
+        results = keras.tree.flatten(copy(*args, **kwargs))
+        if getattr(layer, "weights", None):
+            copy.set_weights(layer.get_weights())
+        return results
+
+
+def _layer_names(model: keras.Model) -> list[str]:
+    """Of all layers at every depth, a layer once."""
+    names: list[str] = []
+    for layer in model.layers:
+        names += _layer_names(layer) if isinstance(layer, keras.Model) else [layer.name]
+    return names

@@ -1,12 +1,13 @@
 """Groups of channels that must be removed together."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
 
-from secateur.pruning.calls import record
+from secateur.pruning.calls import functional, record
 from secateur.pruning.flows import DisjointSets, Flows
 from secateur.pruning.liveness import NotRemovable, State, states
 from secateur.utils.errors import UsageError
@@ -28,7 +29,6 @@ class ChannelGroup:
         prunable: whether any of them can be removed.
         reason: why not, "" if prunable.
         passes_add: whether they go through a sum, as the stream of a residual network does.
-        removable: whether all of them can go, because a way around leads to the output.
     """
 
     name: str
@@ -39,24 +39,37 @@ class ChannelGroup:
     prunable: bool
     reason: str
     passes_add: bool
-    removable: bool
 
 
 class ChannelGraph:
     """The channel groups of a functional model, by name in the order of the network.
 
     Args:
-        model: functional or built Sequential; it is not changed.
+        model: functional or built Sequential, also with models inside; it is not changed.
+
+    Attributes:
+        model: the model as one flat functional graph; the same object where it is one already.
+        groups: by name.
 
     Raises:
         UsageError: a model without a graph.
     """
 
     def __init__(self, model: keras.Model):
-        self.record = record(model)
+        self.model = functional(model)
+        self.record = record(self.model)
         self.flows = Flows(self.record)
         self._place: dict[int, tuple[str, int]] = {}
         self.groups = self._collect()
+
+    def removable(self, group: str) -> bool:
+        """Whether all channels of a group can go, because a way around leads to the output."""
+        numbers = {number for number, (name, _) in self._place.items() if name == group}
+        try:
+            self.states(numbers)
+        except NotRemovable:
+            return False
+        return self.groups[group].prunable
 
     def removed(self, keep: Keep) -> set[int]:
         """The channel numbers that go.
@@ -70,11 +83,15 @@ class ChannelGraph:
         kept = {name: set(indices) for name, indices in keep.items()}
         numbers = {n for n, (name, index) in self._place.items() if name in kept and index not in kept[name]}
         try:
-            states(self.record, self.flows.of, numbers)
+            self.states(numbers)
         except NotRemovable as error:
             empty = [name for name, indices in kept.items() if not indices]
             raise UsageError(f"all channels of {', '.join(empty)} would go: {error}; keep at least one") from None
         return numbers
+
+    def states(self, removed: set[int]) -> dict[int, State]:
+        """What becomes of every tensor, by its id, without these channel numbers."""
+        return states(self.record, self.flows.of, removed)
 
     def made(self, producer: str, keep: Keep) -> np.ndarray:
         """The output positions of a layer that stay under a plan, ascending."""
@@ -88,10 +105,6 @@ class ChannelGraph:
         """The channel of the group at each input position of a layer that reads it, -1 where another one's lies."""
         places = [self._place.get(number, ("", -1)) for number in self.flows.consumers[consumer].tolist()]
         return np.array([index if name == group else -1 for name, index in places], int)
-
-    def states(self, removed: set[int]) -> dict[int, State]:
-        """What becomes of every tensor, by its id, without these channel numbers."""
-        return states(self.record, self.flows.of, removed)
 
     def _check(self, name: str, indices: list[int]) -> None:
         if name not in self.groups:
@@ -112,37 +125,36 @@ class ChannelGraph:
         for index, flow in zip(sets.new(len(producers)), producers.values(), strict=True):
             first = [makers.setdefault(number, index) for number in flow.tolist()]
             sets.join(np.array(first), np.full(len(first), index))
-        names: dict[int, list[str]] = {}
+        together: dict[int, list[str]] = {}
         for root, name in zip(sets.roots(), producers, strict=True):
-            names.setdefault(int(root), []).append(name)
-        for together in names.values():
-            numbers = dict.fromkeys(np.concatenate([producers[name] for name in together]).tolist())
-            self._place |= {number: (together[0], k) for k, number in enumerate(numbers)}
-        return {together[0]: self._group(together) for together in names.values()}
+            together.setdefault(int(root), []).append(name)
+        for names in together.values():
+            numbers = dict.fromkeys(np.concatenate([producers[name] for name in names]).tolist())
+            self._place |= {number: (names[0], k) for k, number in enumerate(numbers)}
+        readers, members = self._touched(self.flows.consumers), self._touched(self.flows.members)
+        summed = {self.group_of(number) for number in self.flows.summed.tolist()}
+        sizes = Counter(name for name, _ in self._place.values())
+        reasons: dict[str, str] = {}
+        for number, reason in self.flows.reasons.items():
+            reasons.setdefault(self.group_of(number), reason)
+        return {
+            names[0]: ChannelGroup(
+                name=names[0],
+                size=sizes[names[0]],
+                producers=tuple(names),
+                consumers=tuple(readers.get(names[0], ())),
+                members=tuple(members.get(names[0], ())),
+                prunable=names[0] not in reasons,
+                reason=reasons.get(names[0], ""),
+                passes_add=names[0] in summed,
+            )
+            for names in together.values()
+        }
 
-    def _group(self, producers: list[str]) -> ChannelGroup:
-        name = producers[0]
-        numbers = [n for n, (group, _) in self._place.items() if group == name]
-
-        def touched(flows: Mapping[str, np.ndarray]) -> tuple[str, ...]:
-            return tuple(layer for layer, flow in flows.items() if np.isin(flow, numbers).any())
-
-        reason = next((self.flows.reasons[n] for n in numbers if n in self.flows.reasons), "")
-        return ChannelGroup(
-            name=name,
-            size=len(numbers),
-            producers=tuple(producers),
-            consumers=touched(self.flows.consumers),
-            members=touched(self.flows.members),
-            prunable=not reason,
-            reason=reason,
-            passes_add=bool(np.isin(self.flows.summed, numbers).any()),
-            removable=not reason and self._survives(set(numbers)),
-        )
-
-    def _survives(self, removed: set[int]) -> bool:
-        try:
-            self.states(removed)
-        except NotRemovable:
-            return False
-        return True
+    def _touched(self, flows: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
+        """Group to the layers whose flow has one of its channels."""
+        found: dict[str, list[str]] = {}
+        for layer, flow in flows.items():
+            for group in dict.fromkeys(self.group_of(number) for number in np.unique(flow).tolist()):
+                found.setdefault(group, []).append(layer)
+        return found

@@ -63,13 +63,13 @@ class Flows:
         self._frozen += [(flow, reason) for flow in flows]
 
     def _walk(self, call: Call) -> None:
-        name, layer = call.layer.name, call.layer
+        name, layer, rule = call.layer.name, call.layer, rules.find(call.layer)
         flows = [self._of[id(tensor)] for tensor in call.inputs]
-        if rules.weighted(layer) and len(flows) == 1:
-            self._walk_weighted(call, flows[0])
+        if isinstance(rule, rules.Makes) and len(flows) == 1:
+            self._walk_producer(call, rule, flows[0])
             return
         self.members[name] = np.concatenate([self.members.get(name, np.zeros(0, int)), *flows])
-        output = self._passed(call, flows)
+        output = self._passed(call, rule, flows)
         if output is not None:
             self._of[id(call.outputs[0])] = output
             return
@@ -77,36 +77,57 @@ class Flows:
         self._freeze(flows, f"{kind} reads them and has no rule for fewer")
         self._freeze([self._new(tensor) for tensor in call.outputs], f"{kind} makes them")
 
-    def _walk_weighted(self, call: Call, flow: np.ndarray) -> None:
+    def _walk_producer(self, call: Call, rule: rules.Makes, flow: np.ndarray) -> None:
         name, made = call.layer.name, self._new(call.outputs[0])
         if rules.mixes_channels(call.layer):
             self._freeze([made], f"the activation of {name} mixes them")
+        # A grouped convolution stays one if each of its groups loses the same channels.
+        groups = rules.nb_groups(call.layer)
+        self._sets.join(made, np.tile(made[: len(made) // groups], groups))
         # A layer that is called again reads and makes the same channels as before.
         self._sets.join(made, self.producers.setdefault(name, made))
+        if rule.axes[0][0] is None:
+            return
+        self._sets.join(flow, np.tile(flow[: len(flow) // groups], groups))
         self._sets.join(flow, self.consumers.setdefault(name, flow))
 
-    def _passed(self, call: Call, flows: list[np.ndarray]) -> np.ndarray | None:
+    def _passed(self, call: Call, rule: rules.Rule | None, flows: list[np.ndarray]) -> np.ndarray | None:
         """The flow of the output of a layer that makes no channels; None where no rule says it."""
         layer, shape = call.layer, call.outputs[0].shape
-        if isinstance(layer, rules.MERGING):
-            return self._merged(layer, flows)
-        if isinstance(layer, keras.layers.Concatenate):
+        if isinstance(rule, rules.Merges):
+            return self._merged(rule, flows, shape) if _has_no_arrays(call) else None
+        if isinstance(rule, rules.Joins):
             return np.concatenate(flows) if layer.axis in (-1, len(shape) - 1) else None
-        if len(flows) != 1 or len(call.outputs) != 1:
+        if not isinstance(rule, rules.Passes) or len(flows) != 1 or len(call.outputs) != 1:
             return None
-        flow = rules.passed(layer, flows[0], call.inputs[0].shape, shape)
-        if flow is not None and layer.weights:
-            self._sets.join(flows[0], self.members[layer.name][: len(flows[0])])
-        return flow
+        (flow,) = flows
+        after = rule.flow(layer, flow, call.inputs[0].shape, shape) if rule.flow else flow
+        if after is not None and rule.tie:
+            tied = rule.tie(layer, flow)
+            _, first = np.unique(tied, return_index=True)
+            self._sets.join(flow, flow[first[tied]])
+        if after is not None and getattr(layer, "weights", None):
+            self._sets.join(flow, self.members[layer.name][: len(flow)])
+        return after
 
-    def _merged(self, layer: keras.layers.Layer, flows: list[np.ndarray]) -> np.ndarray | None:
-        if len({len(flow) for flow in flows}) > 1:
+    def _merged(self, rule: rules.Merges, flows: list[np.ndarray], shape: tuple) -> np.ndarray | None:
+        """Inputs of one channel are spread over all channels of the others, and keep that one."""
+        whole = [flow for flow in flows if len(flow) == shape[-1]]
+        single = [flow for flow in flows if len(flow) != shape[-1]]
+        if not whole or any(len(flow) != 1 for flow in single):
             return None
-        for flow in flows[1:]:
-            self._sets.join(flow, flows[0])
-        if isinstance(layer, rules.SUMMING):
-            self.summed = np.concatenate([self.summed, flows[0]])
-        return flows[0]
+        self._freeze(single, "a single channel acts on all others")
+        for flow in whole[1:]:
+            self._sets.join(flow, whole[0])
+        if rule.sums:
+            self.summed = np.concatenate([self.summed, whole[0]])
+        return whole[0]
+
+
+def _has_no_arrays(call: Call) -> bool:
+    """Whether an operation has no constant array or list among its arguments: it would have to lose channels too."""
+    leaves = [leaf for leaf in keras.tree.flatten(call.arguments) if not isinstance(leaf, keras.KerasTensor)]
+    return not leaves or (len(leaves) + len(call.inputs) == 2 and np.ndim(leaves[0]) == 0)
 
 
 class DisjointSets:
@@ -123,7 +144,8 @@ class DisjointSets:
 
     def join(self, a: np.ndarray, b: np.ndarray) -> None:
         """Unite the sets of a[k] and b[k] for every k; the smallest number represents a set."""
-        for x, y in zip(a.tolist(), b.tolist(), strict=True):
+        differ = a != b
+        for x, y in zip(a[differ].tolist(), b[differ].tolist(), strict=True):
             low, high = sorted((self.root(x), self.root(y)))
             self._parent[high] = low
 

@@ -34,12 +34,13 @@ def states(record: Record, flow_of: Callable, removed: set[int]) -> dict[int, St
         NotRemovable: an output of the model would no longer depend on its input, or a constant meets a layer that does
             not keep it constant (a padded convolution, a product).
     """
+    gone = np.array(sorted(removed), int)
     found = {id(tensor): State.LIVE for tensor in record.inputs}
     for call in record.calls:
         state = _after(call, [found[id(tensor)] for tensor in call.inputs])
         for tensor in call.outputs:
-            numbers = np.unique(flow_of(tensor))
-            found[id(tensor)] = State.EMPTY if removed.issuperset(numbers.tolist()) else state
+            empty = bool(removed) and bool(np.isin(flow_of(tensor), gone).all())
+            found[id(tensor)] = State.EMPTY if empty else state
     for tensor in record.outputs:
         if found[id(tensor)] is not State.LIVE:
             raise NotRemovable("the output would not depend on the input")
@@ -54,17 +55,15 @@ def _after(call: Call, inputs: Sequence[State]) -> State:
         return State.LIVE
     if isinstance(layer, keras.layers.Add) and State.EMPTY not in inputs:
         return State.LIVE if State.LIVE in inputs else State.CONSTANT
-    if inputs == [State.EMPTY] and rules.weighted(layer):
-        return State.CONSTANT
-    if inputs == [State.EMPTY]:
-        return State.EMPTY
+    if all(state is State.EMPTY for state in inputs):
+        return State.CONSTANT if rules.makes(layer) else State.EMPTY
     if inputs == [State.CONSTANT] and _keeps_constant(layer):
         return State.CONSTANT
     raise NotRemovable(f"{layer.name} ({type(layer).__name__}) cannot do without them")
 
 
 def _keeps_constant(layer: keras.layers.Layer) -> bool:
-    pointwise = rules.weighted(layer) and all(size == 1 for size in getattr(layer, "kernel_size", (1,)))
-    return bool(pointwise) or isinstance(
-        layer, (*rules.ELEMENTWISE, *rules.SPATIAL, keras.layers.BatchNormalization, keras.layers.PReLU)
-    )
+    rule = rules.find(layer)
+    if isinstance(rule, rules.Makes):
+        return rules.nb_groups(layer) == 1 and all(size == 1 for size in getattr(layer, "kernel_size", (1,)))
+    return isinstance(rule, rules.Passes) and rule.constant

@@ -1,13 +1,13 @@
 """The smaller model: a new plain network without the removed channels, and the masked one it must equal."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
 from secateur.pruning import rules
-from secateur.pruning.calls import Call, functional, new_layer
+from secateur.pruning.calls import Call, new_layer, replaced
 from secateur.pruning.channel_graph import ChannelGraph, Keep
 from secateur.pruning.liveness import State
 
@@ -23,14 +23,16 @@ def mask(model: keras.Model, keep: Keep) -> keras.Model:
     """
     graph = ChannelGraph(model)
     removed = np.array(sorted(graph.removed(keep)), int)
-    copy = keras.models.clone_model(functional(model), clone_function=new_layer)
-    copy.set_weights(model.get_weights())
+    copy = keras.models.clone_model(graph.model, clone_function=new_layer)
+    copy.set_weights(graph.model.get_weights())
     for name, flow in graph.flows.consumers.items():
         layer = copy.get_layer(name)
-        kernel = layer.kernel.numpy()
-        read, _ = rules.weighted(layer).axes[0]
-        np.moveaxis(kernel, read, 0)[np.isin(flow, removed)] = 0.0
-        layer.kernel.assign(kernel)
+        read, _ = rules.axes_of(layer)[0]
+        kernel = layer.weights[0]
+        value = kernel.numpy()
+        positions = flow[: len(flow) // rules.nb_groups(layer)]
+        np.moveaxis(value, read, 0)[np.isin(positions, removed)] = 0.0
+        kernel.assign(value)
     return copy
 
 
@@ -42,10 +44,9 @@ def shrink(model: keras.Model, keep: Keep) -> keras.Model:
 
     Args, Raises: as for `mask`.
     """
-    model = functional(model)
     graph = ChannelGraph(model)
-    removed = graph.removed(keep)
-    builder = _Builder(graph, removed)
+    model = graph.model
+    builder = _Builder(graph, graph.removed(keep))
     names = {id(layer.output): layer.name for layer in model.layers if isinstance(layer, keras.layers.InputLayer)}
     inputs = [keras.Input(batch_shape=t.shape, dtype=t.dtype, name=names[id(t)]) for t in model.inputs]
     values: dict[int, Any] = {id(t): x for t, x in zip(graph.record.inputs, inputs, strict=True)}
@@ -76,27 +77,29 @@ class _Builder:
         if State.EMPTY in inputs:
             alive = [values[id(t)] for t in call.inputs if self._states[id(t)] is State.LIVE]
             return {id(call.outputs[0]): self._layer(call)(alive) if len(alive) > 1 else alive[0]}
-        replace = keras.tree.map_structure(lambda x: values.get(id(x), x), call.arguments)
-        return self._apply(call, *replace)
+        return self._apply(call, *replaced(call.arguments, dict(values)))
 
     def _apply(self, call: Call, args: tuple, kwargs: dict) -> dict[int, Any]:
         layer = self._layer(call)
         outputs = keras.tree.flatten(layer(*args, **kwargs))
-        layer.set_weights(self._sliced_weights(call))
+        if getattr(layer, "weights", None):
+            layer.set_weights(self._sliced_weights(call))
         return {id(t): x for t, x in zip(call.outputs, outputs, strict=True)}
 
     def _layer(self, call: Call) -> keras.layers.Layer:
         """The new layer of a call; called twice in the model, it is made once."""
         name = call.layer.name
         if name not in self._layers:
-            config = call.layer.get_config()
-            rule = rules.weighted(call.layer)
-            if rule:
-                config[rule.units] = int(self._kept(call.outputs[0]).sum())
-            if isinstance(call.layer, keras.layers.Reshape) and config["target_shape"][-1] != -1:
-                config["target_shape"] = (*config["target_shape"][:-1], int(self._kept(call.outputs[0]).sum()))
-            self._layers[name] = type(call.layer).from_config(config)
+            self._layers[name] = new_layer(call.layer, **self._changes(call))
         return self._layers[name]
+
+    def _changes(self, call: Call) -> dict[str, Any]:
+        """The configuration entries that depend on the channels, as they are for those that stay."""
+        entries = getattr(rules.find(call.layer), "config", {})
+        if not entries:
+            return {}
+        config, read, made = call.layer.get_config(), self._kept(call.inputs[0]), self._kept(call.outputs[0])
+        return {entry: _ENTRIES[kind](config[entry], read, made) for entry, kind in entries.items()}
 
     def _kept(self, tensor: keras.KerasTensor) -> np.ndarray:
         """Which positions of a tensor's last axis stay, [C] bool."""
@@ -104,29 +107,22 @@ class _Builder:
 
     def _sliced_weights(self, call: Call) -> list[np.ndarray]:
         layer, weights = call.layer, call.layer.get_weights()
-        if not weights:
-            return weights
         read, made = self._kept(call.inputs[0]), self._kept(call.outputs[0])
-        rule = rules.weighted(layer)
-        if rule:
-            return [_sliced(w, axes, read, made) for w, axes in zip(weights, rule.axes, strict=False)]
-        if read.all():
+        if read.all() and made.all():
             return weights
-        if isinstance(layer, keras.layers.DepthwiseConv2D):
-            return [weights[0][:, :, read], *[bias[made] for bias in weights[1:]]]
-        return [w[..., made] for w in weights]
+        return [_sliced(w, axes, read, made) for w, axes in zip(weights, rules.axes_of(layer), strict=False)]
 
     def _constant(self, call: Call, values: Mapping[int, Any]) -> np.ndarray:
         """The value [C] of a tensor that no longer depends on the picture."""
         (source,) = call.inputs[:1]
         made = self._kept(call.outputs[0])
         if self._states[id(source)] is State.EMPTY:
-            biases = call.layer.get_weights()[1:]
-            bias = biases[0][made] if biases else np.zeros(int(made.sum()), np.float32)
+            bias = getattr(call.layer, "bias", None)
+            bias = np.zeros(int(made.sum()), np.float32) if bias is None else bias.numpy()[made]
             return keras.ops.convert_to_numpy(call.layer.activation(bias))
         if isinstance(call.layer, keras.layers.Add):
             return np.sum([values[id(t)] for t in call.inputs], axis=0)
-        if isinstance(call.layer, rules.SPATIAL):
+        if rules.mixes_places(call.layer):
             return values[id(source)]
         vector = values[id(source)]
         batch = np.reshape(vector, (1,) * (len(source.shape) - 1) + vector.shape)
@@ -152,5 +148,24 @@ def _sliced(weight: np.ndarray, axes: tuple, read: np.ndarray, made: np.ndarray)
     """The kept part of one weight array, `axes` being those of (channels read, channels made)."""
     for axis, kept in zip(axes, (read, made), strict=True):
         if axis is not None:
-            weight = np.compress(kept, weight, axis=axis)
+            weight = np.compress(_fitted(kept, weight.shape[axis]), weight, axis=axis)
     return weight
+
+
+def _fitted(kept: np.ndarray, length: int) -> np.ndarray:
+    """The choice for an axis that holds every channel several times, or those of the first group alone."""
+    return np.repeat(kept, length // len(kept)) if length > len(kept) else kept[:length]
+
+
+def _vector(value: Any, read: np.ndarray, made: np.ndarray) -> Any:
+    return np.asarray(value)[made].tolist() if np.ndim(value) == 1 and np.size(value) == len(made) else value
+
+
+# What becomes of a configuration entry (`rules.Config`): (value, positions read, positions made) to the new value.
+_ENTRIES: Mapping[str, Callable[[Any, np.ndarray, np.ndarray], Any]] = {
+    "made": lambda value, read, made: int(made.sum()),
+    "read": lambda value, read, made: int(read.sum()),
+    "share": lambda value, read, made: value if value == -1 else value * int(made.sum()) // len(made),
+    "vector": _vector,
+    "last": lambda value, read, made: value if value[-1] == -1 else (*value[:-1], int(made.sum())),
+}

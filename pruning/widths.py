@@ -28,7 +28,7 @@ class WidthCost:
         layers = {call.layer.name: call for call in graph.record.calls}
         for name, count in macs.items():
             ends = [layers[name].inputs[0]]
-            if rules.weighted(layers[name].layer):
+            if rules.makes(layers[name].layer):
                 ends += layers[name].outputs[:1]
             self._terms.append((count, [_shares(graph, tensor) for tensor in ends]))
 

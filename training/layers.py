@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from secateur.pruning import rules
+
 
 @keras.saving.register_keras_serializable(package="secateur")
 class FusedBatchNormalization(keras.layers.BatchNormalization):
@@ -37,3 +39,6 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     def stock_layer(self) -> keras.layers.Layer:
         """The layer that an exported model holds instead: same configuration, same weights in the same order."""
         return keras.layers.BatchNormalization.from_config(self.get_config())
+
+
+rules.register_rule(FusedBatchNormalization, rules.find(keras.layers.BatchNormalization()))

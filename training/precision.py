@@ -2,6 +2,7 @@
 
 import keras
 
+from secateur.pruning.calls import new_layer
 from secateur.training.layers import FusedBatchNormalization
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -42,13 +43,13 @@ def to_training(model: keras.Model, precision: str = "float32") -> keras.Model:
     last = set(model.output_names)
 
     def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if not isinstance(layer, keras.layers.Layer):  # an operation of keras.ops
-            return type(layer).from_config(layer.get_config())
+        if not isinstance(layer, keras.layers.Layer):  # an operation of keras.ops has no precision of its own
+            return new_layer(layer)
         keeps_float32 = layer.name in last or isinstance(layer, FLOAT32_LAYERS)
-        config = layer.get_config() | {"dtype": "float32" if keeps_float32 else policy}
+        precise = "float32" if keeps_float32 else policy
         if type(layer) is keras.layers.BatchNormalization:
-            return FusedBatchNormalization.from_config(config)
-        return type(layer).from_config(config)
+            return FusedBatchNormalization.from_config(layer.get_config() | {"dtype": precise})
+        return new_layer(layer, dtype=precise)
 
     copied = keras.models.clone_model(model, clone_function=copy)
     copied.set_weights(model.get_weights())

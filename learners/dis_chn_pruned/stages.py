@@ -66,7 +66,7 @@ def prunable_groups(model: keras.Model, graph: ChannelGraph, scope: str = "block
 
 def _read_by_convolution(readers: Sequence[keras.layers.Layer]) -> bool:
     """Whether at least one convolution reads the channels, and no reader has another kernel layout [..., C, F]."""
-    known = all(_is_convolution(layer) or isinstance(layer, keras.layers.Dense) for layer in readers)
+    known = all(_is_convolution(layer) or type(layer) is keras.layers.Dense for layer in readers)
     return known and any(_is_convolution(layer) for layer in readers)
 
 
@@ -101,8 +101,7 @@ def _spread(cuts: dict[str, int], nb_convolutions: int, nb_stages: int) -> list[
 
 
 def _is_convolution(layer: keras.layers.Layer) -> bool:
-    kinds = (keras.layers.Conv1D, keras.layers.Conv2D)
-    return isinstance(layer, kinds) and not isinstance(layer, keras.layers.DepthwiseConv2D)
+    return type(layer) in (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D) and layer.groups == 1
 
 
 def _tensors(tensors: object) -> list:

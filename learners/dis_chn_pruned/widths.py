@@ -26,16 +26,16 @@ def planned_widths(
     if config.dcp_adaptive_eps:
         return {group.name: group.size for group in groups}
     if config.channel_multiple != "auto":
-        return {group.name: _nb_kept(group, config, int(config.channel_multiple)) for group in groups}
-    exact = {group.name: _nb_kept(group, config, 1) for group in groups}
+        return {group.name: _nb_kept(graph, group, config, int(config.channel_multiple)) for group in groups}
+    exact = {group.name: _nb_kept(graph, group, config, 1) for group in groups}
     if all(exact[group.name] in (0, group.size) for group in groups):
         return exact
     return run.stage("widths", lambda: _fastest(model, graph, exact, run))["widths"]
 
 
-def _nb_kept(group: ChannelGroup, config: DisChnPrunedConfig, multiple: int) -> int:
+def _nb_kept(graph: ChannelGraph, group: ChannelGroup, config: DisChnPrunedConfig, multiple: int) -> int:
     kept = ops.nb_kept(group.size, config.dcp_prune_ratio, multiple)
-    if kept == 0 and not group.removable:
+    if kept == 0 and not graph.removable(group.name):
         raise UsageError(
             f"--dcp_prune_ratio {config.dcp_prune_ratio} would remove all {group.size} channels of "
             f"{group.name}, and no shortcut goes around it: choose a ratio below 1"

@@ -96,4 +96,93 @@ def sequential() -> keras.Model:
     )
 
 
-ALL = (chain, flattened, depthwise, concatenated, residual, shared, sequential)
+def grouped() -> keras.Model:
+    """Two groups of channels, then as many groups as channels, then a separable and a transposed convolution."""
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(8, 1, name="a")(inputs)
+    x = layers.Conv2D(6, 3, groups=2, padding="same", name="pairs")(x)
+    x = layers.Conv2D(12, 3, groups=6, padding="same", name="single")(x)
+    x = layers.SeparableConv2D(5, 3, depth_multiplier=2, name="separable")(x)
+    x = layers.Conv2DTranspose(4, 2, strides=2, name="up")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, layers.Dense(3, name="logits")(x), name="grouped")
+
+
+def normalised_in_groups() -> keras.Model:
+    inputs = keras.Input((6, 6, 3))
+    x = layers.Conv2D(8, 3, name="a")(inputs)
+    x = layers.GroupNormalization(groups=4, name="fours")(x)
+    x = layers.Conv2D(6, 1, name="b")(x)
+    x = layers.GroupNormalization(groups=-1, name="each")(x)
+    x = layers.Rescaling([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], offset=0.5, name="scale")(x)
+    x = layers.Flatten()(x)
+    return keras.Model(inputs, layers.Dense(3, name="logits")(x), name="normalised_in_groups")
+
+
+def one_dimensional() -> keras.Model:
+    inputs = keras.Input((12, 3))
+    x = layers.Conv1D(6, 3, padding="causal", dilation_rate=2, name="a")(inputs)
+    x = layers.DepthwiseConv1D(3, depth_multiplier=2, name="depthwise")(x)
+    x = layers.SeparableConv1D(5, 3, name="separable")(x)
+    x = layers.Conv1DTranspose(4, 2, name="up")(layers.MaxPooling1D()(x))
+    x = layers.GlobalMaxPooling1D()(layers.UpSampling1D()(x))
+    return keras.Model(inputs, layers.Dense(3, name="logits")(x), name="one_dimensional")
+
+
+def three_dimensional() -> keras.Model:
+    inputs = keras.Input((4, 4, 4, 2))
+    x = layers.Conv3D(5, 3, padding="same", name="a")(inputs)
+    x = layers.BatchNormalization()(x)
+    x = layers.AveragePooling3D(2)(layers.SpatialDropout3D(0.2)(x))
+    x = layers.Conv3DTranspose(4, 2, name="up")(x)
+    return keras.Model(inputs, layers.Dense(3, name="logits")(layers.Flatten()(x)), name="three_dimensional")
+
+
+def written_with_operators() -> keras.Model:
+    """`x + y`, activations of keras.ops, and a spatial gate of one channel."""
+    inputs = keras.Input((6, 6, 3))
+    x = layers.Conv2D(5, 3, padding="same", name="a")(inputs)
+    y = keras.ops.relu(layers.Conv2D(5, 1, name="b")(x) * 0.5)
+    gate = layers.Conv2D(1, 1, activation="sigmoid", name="gate")(y)
+    x = layers.Conv2D(4, 1, name="c")((x + y) * gate)
+    x = layers.GlobalAveragePooling2D()(keras.ops.silu(x))
+    return keras.Model(inputs, layers.Dense(3, name="logits")(x), name="written_with_operators")
+
+
+def nested() -> keras.Model:
+    """A model in a model in a model, one of them called twice, a Sequential, and layers of the same name."""
+    inner_in = keras.Input((6, 6, 5))
+    deep = keras.Sequential([layers.Conv2D(5, 1, name="conv"), layers.ReLU(name="relu")], name="deep")
+    inner_out = layers.Conv2D(5, 3, padding="same", name="conv2")(deep(inner_in))
+    inner = keras.Model(inner_in, layers.Add(name="sum")([inner_in, inner_out]), name="inner")
+    inputs = keras.Input((6, 6, 3))
+    x = layers.Conv2D(5, 1, name="conv")(inputs)
+    x = layers.GlobalAveragePooling2D()(inner(inner(x)))
+    return keras.Model(inputs, layers.Dense(3, name="logits")(x), name="nested")
+
+
+def several_ends() -> keras.Model:
+    inputs = keras.Input((6, 6, 3))
+    x = layers.Conv2D(6, 3, name="a")(inputs)
+    seen = layers.Conv2D(4, 1, name="b")(x)
+    x = layers.Maximum()([layers.Conv2D(7, 1, name="c")(x), layers.Conv2D(7, 1, name="d")(x)])
+    x = layers.Dense(3, name="logits")(layers.GlobalAveragePooling2D()(x))
+    return keras.Model(inputs, [x, layers.Dense(2, name="second")(layers.Flatten()(seen))], name="several_ends")
+
+
+ALL = (
+    chain,
+    flattened,
+    depthwise,
+    concatenated,
+    residual,
+    shared,
+    sequential,
+    grouped,
+    normalised_in_groups,
+    one_dimensional,
+    three_dimensional,
+    written_with_operators,
+    nested,
+    several_ends,
+)

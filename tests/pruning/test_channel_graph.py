@@ -10,17 +10,18 @@ layers = keras.layers
 
 
 def test_groups_of_a_residual_network():
-    groups = ChannelGraph(networks.residual()).groups
+    graph = ChannelGraph(networks.residual())
+    groups = graph.groups
     assert list(groups) == ["stem", "one_conv1", "one_conv2", "two_conv1", "squeeze", "logits"]
     stream = groups["one_conv2"]
     assert set(stream.producers) == {"one_shortcut", "one_conv2", "two_conv2", "excite"}
     assert set(stream.consumers) == {"two_conv1", "squeeze", "logits"}
     assert stream.passes_add
-    assert not stream.removable
+    assert not graph.removable("one_conv2")
     inner = groups["two_conv1"]
     assert (inner.size, inner.producers, inner.consumers) == (5, ("two_conv1",), ("two_conv2",))
     assert inner.members == ("two_conv1_norm", "two_relu1")
-    assert inner.removable
+    assert graph.removable("two_conv1")
     assert not inner.passes_add
 
 
@@ -50,7 +51,8 @@ def test_shared_layer_reads_and_makes_the_same_channels():
     [
         (layers.LayerNormalization(name="odd"), "odd .LayerNormalization. reads them"),
         (layers.Softmax(name="odd"), "odd .Softmax. reads them"),
-        (layers.Conv2D(4, 1, groups=2, name="odd"), "odd .Conv2D. reads them"),
+        (layers.Conv2D(4, 1, groups=2, name="odd"), ""),
+        (layers.GroupNormalization(groups=1, name="odd"), "odd .GroupNormalization. reads them"),
         (layers.Reshape((8, 2, 4), name="odd"), ""),
         (layers.Reshape((4, 2, 8), name="odd"), ""),
         (layers.Reshape((16, 2, 2), name="odd"), "odd .Reshape. reads them"),
@@ -91,3 +93,60 @@ def test_model_without_a_graph_is_refused():
 
     with pytest.raises(UsageError, match=r"is a Subclassed without a graph.*rebuild it"):
         ChannelGraph(Subclassed())
+
+
+def test_a_grouped_convolution_ties_its_groups():
+    graph = ChannelGraph(networks.grouped())
+    assert (graph.groups["a"].size, graph.groups["pairs"].size) == (4, 3)
+    assert graph.groups["pairs"].members[0] == "single"
+    np.testing.assert_array_equal(graph.positions("a", "pairs"), [0, 1, 2, 3, 0, 1, 2, 3])
+
+
+def test_a_group_norm_ties_the_channels_of_a_group():
+    groups = ChannelGraph(networks.normalised_in_groups()).groups
+    assert (groups["a"].size, groups["b"].size) == (4, 6)
+
+
+def test_models_inside_are_resolved_and_names_stay_unique():
+    graph = ChannelGraph(networks.nested())
+    names = [layer.name for layer in graph.model.layers]
+    assert {"conv", "deep_conv", "relu", "conv2", "sum", "logits"} <= set(names)
+    assert len(names) == len(set(names))
+    assert graph.groups["conv"].producers == ("conv", "conv2")
+
+
+def test_a_single_channel_that_acts_on_all_stays():
+    groups = ChannelGraph(networks.written_with_operators()).groups
+    assert groups["gate"].reason == "a single channel acts on all others"
+    assert groups["a"].passes_add
+
+
+def test_constant_arrays_keep_the_channels():
+    inputs = keras.Input((4, 4, 3))
+    x = keras.ops.multiply(layers.Conv2D(4, 1, name="a")(inputs), np.ones(4, np.float32))
+    graph = ChannelGraph(keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x))))
+    assert not graph.groups["a"].prunable
+
+
+def test_attention_and_unknown_layers_say_why():
+    class Own(keras.layers.Layer):
+        def call(self, x):
+            return x[..., ::-1]
+
+    for layer in (layers.MultiHeadAttention(2, 4, name="odd"), Own(name="odd"), layers.Lambda(lambda x: x, name="odd")):
+        inputs = keras.Input((6, 3))
+        x = layers.Dense(8, name="a")(inputs)
+        x = layer(x, x) if isinstance(layer, layers.MultiHeadAttention) else layer(x)
+        group = ChannelGraph(keras.Model(inputs, layers.Dense(2)(x))).groups["a"]
+        assert not group.prunable
+        assert group.reason.startswith(f"odd ({type(layer).__name__}) reads them")
+
+
+def test_a_subclass_of_a_known_layer_is_unknown():
+    class Odd(layers.ReLU):
+        def call(self, x):
+            return x - keras.ops.mean(x, axis=-1, keepdims=True)
+
+    inputs = keras.Input((4, 4, 3))
+    x = Odd(name="odd")(layers.Conv2D(4, 1, name="a")(inputs))
+    assert not ChannelGraph(keras.Model(inputs, layers.Dense(2)(x))).groups["a"].prunable

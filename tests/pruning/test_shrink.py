@@ -14,7 +14,7 @@ from tests.pruning import networks
 
 def logits(model: keras.Model, seed: int = 3) -> np.ndarray:
     pictures = np.random.default_rng(seed).normal(0, 1, (5, *model.input_shape[1:])).astype(np.float32)
-    return np.asarray(model(pictures, training=False))
+    return np.concatenate([np.asarray(part) for part in keras.tree.flatten(model(pictures, training=False))], axis=-1)
 
 
 def assert_equal_functions(a: keras.Model, b: keras.Model) -> None:
@@ -97,6 +97,48 @@ def test_shrunk_model_loads_without_this_program(randomise, tmp_path):
     subprocess.run([sys.executable, "-c", script, *paths], check=True, capture_output=True)
     expected = shrunk(np.ones((2, 8, 8, 3), np.float32))
     np.testing.assert_allclose(np.load(paths[1], allow_pickle=False), expected, rtol=1e-5, atol=1e-6)
+
+
+FAMILIES = {
+    "MobileNetV2": {"input_shape": (32, 32, 3), "alpha": 0.35},
+    "MobileNetV3Small": {"input_shape": (32, 32, 3), "alpha": 0.75},
+    "EfficientNetB0": {"input_shape": (32, 32, 3)},
+    "DenseNet121": {"input_shape": (32, 32, 3)},
+    "ResNet50V2": {"input_shape": (32, 32, 3)},
+    "Xception": {"input_shape": (71, 71, 3)},
+    "InceptionV3": {"input_shape": (75, 75, 3)},
+    "NASNetMobile": {"input_shape": (32, 32, 3)},
+    "ConvNeXtTiny": {"input_shape": (32, 32, 3)},
+    "VGG16": {"input_shape": (32, 32, 3)},
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_network_of_each_family_of_keras_applications(name):
+    settings_of = {"weights": None, "classes": 5, "classifier_activation": None} | FAMILIES[name]
+    if name == "VGG16":
+        settings_of |= {"include_top": False, "pooling": "avg"}
+        del settings_of["classes"], settings_of["classifier_activation"]
+    model = getattr(keras.applications, name)(**settings_of)
+    generator = np.random.default_rng(0)
+    for variable in model.weights:
+        if len(variable.shape) == 1:
+            variable.assign(generator.uniform(0.5, 1.5, variable.shape))
+    groups = [group for group in ChannelGraph(model).groups.values() if group.prunable]
+    keep = {g.name: np.sort(generator.choice(g.size, (g.size + 1) // 2, replace=False)).tolist() for g in groups}
+    shrunk = shrink(model, keep)
+    assert_equal_functions(mask(model, keep), shrunk)
+    assert shrunk.count_params() < (0.6 if name == "ConvNeXtTiny" else 0.4) * model.count_params()
+
+
+def test_policies_and_frozen_layers_stay(randomise):
+    model = networks.chain()
+    model.get_layer("a").trainable = False
+    with_policy = keras.layers.Conv2D(4, 1, dtype="mixed_bfloat16", name="mixed")(model.get_layer("b").output)
+    model = randomise(keras.Model(model.input, keras.layers.Dense(2)(keras.layers.Flatten()(with_policy))))
+    shrunk = shrink(model, {"a": [0, 1], "mixed": [0, 3]})
+    assert not shrunk.get_layer("a").trainable
+    assert shrunk.get_layer("mixed").dtype_policy.name == "mixed_bfloat16"
 
 
 @pytest.mark.parametrize(
