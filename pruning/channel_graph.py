@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
 
+from secateur.pruning import summary
 from secateur.pruning.calls import functional, record
 from secateur.pruning.flows import DisjointSets, Flows
 from secateur.pruning.liveness import NotRemovable, State, states
@@ -61,6 +62,14 @@ class ChannelGraph:
         self.flows = Flows(self.record)
         self._place: dict[int, tuple[str, int]] = {}
         self.groups = self._collect()
+
+    def summary(self, print_fn: Callable[[str], object] = print) -> None:
+        """Print a line for each group: its width, its layers, whether channels can go and why not."""
+        print_fn(summary.table(self.groups))
+
+    def svg(self) -> str:
+        """The groups as an SVG picture."""
+        return summary.svg(self.groups, f"Channel groups of {self.model.name}")
 
     def removable(self, group: str) -> bool:
         """Whether all channels of a group can go, because a way around leads to the output."""

@@ -1,0 +1,72 @@
+"""A channel graph for people: as a table, and as an SVG picture."""
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+ROW, LEFT, UNIT, WIDTH = 26, 240, 36, 1100
+
+
+class Group(Protocol):
+    """What is shown of a channel group."""
+
+    name: str
+    size: int
+    producers: tuple[str, ...]
+    consumers: tuple[str, ...]
+    members: tuple[str, ...]
+    prunable: bool
+    reason: str
+
+
+def table(groups: Mapping[str, Group]) -> str:
+    """One line for each group: its width, who makes and reads its channels, whether they can go and why not."""
+    rows = [("group", "channels", "made by", "read by", "between", "prunable")]
+    rows += [
+        (
+            g.name,
+            str(g.size),
+            _few(g.producers),
+            _few(g.consumers),
+            str(len(g.members)),
+            "yes" if g.prunable else f"no: {g.reason}",
+        )
+        for g in groups.values()
+    ]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def svg(groups: Mapping[str, Group], title: str) -> str:
+    """A bar for each group, as long as the logarithm of its width: green where channels can go, grey where they stay.
+
+    The layers, and the reason why channels stay, show when the pointer rests on a bar.
+    """
+    height = ROW * (len(groups) + 2)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" font-family="sans-serif" '
+        f'font-size="13" role="img" aria-label="{html.escape(title, quote=True)}">',
+        f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
+        f'<text x="10" y="{ROW - 8}" font-weight="bold">{html.escape(title)}</text>',
+    ]
+    parts += [_bar(group, ROW * (k + 1)) for k, group in enumerate(groups.values())]
+    return "\n".join([*parts, "</svg>\n"])
+
+
+def _bar(group: Group, top: int) -> str:
+    length = UNIT * (1 + math.log2(group.size))
+    tip = f"{group.name}: made by {', '.join(group.producers)}; read by {', '.join(group.consumers) or 'nothing'}"
+    tip += "" if group.prunable else f"; they stay: {group.reason}"
+    fill = "#4c9f70" if group.prunable else "#b0b0b0"
+    label = f"{group.size} from {_few(group.producers)} to {_few(group.consumers) or 'the output'}"
+    return (
+        f"<g><title>{html.escape(tip)}</title>"
+        f'<text x="10" y="{top + 17}">{html.escape(group.name)}</text>'
+        f'<rect x="{LEFT}" y="{top + 3}" width="{length:.0f}" height="{ROW - 6}" rx="3" fill="{fill}"/>'
+        f'<text x="{LEFT + length + 8:.0f}" y="{top + 17}" fill="#333">{html.escape(label)}</text></g>'
+    )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 2 else f"{names[0]} and {len(names) - 1} more"
