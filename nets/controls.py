@@ -1,5 +1,6 @@
 """What a pruned model is compared with: the same epochs given to the dense one, or to the small shape from scratch."""
 
+import dataclasses
 import pathlib
 from collections.abc import Callable
 
@@ -16,7 +17,8 @@ from secateur.training.train import train_model
 
 
 def same_budget(task: Task, pruned: pathlib.Path, where: Where, how: How) -> dict:
-    """Scores of the dense model trained for as many more epochs as the pruned one was fine-tuned."""
+    """Scores of the dense model trained for as many more epochs as the pruned one was fine-tuned; never distilled."""
+    task = dataclasses.replace(task, distillation=None)
     run = run_of(task, "same-budget", {}, where, how)
     recipe = task.recipe
     with run.open():

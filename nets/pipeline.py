@@ -20,8 +20,7 @@ from secateur.utils.errors import RunError
 def train(task: Task, learner_name: str, config: Any, where: Where, how: How) -> None:
     """Carry out a whole run, or what is left of one, and print its table."""
     entry = registry.find(learner_name)
-    if entry.learner.needs_dense:
-        task = dataclasses.replace(task, pretrained=_dense_model(task, where, how))
+    task = _with_starts(task, _dense_model(task, where, how) if entry.learner.needs_dense else None, how)
     run = run_of(task, learner_name, dataclasses.asdict(config), where, how, where.state_dir)
     result_path = run.directory / "result.json"
     with run.open():
@@ -39,6 +38,14 @@ def train(task: Task, learner_name: str, config: Any, where: Where, how: How) ->
                 )
                 export.write_result(result_path, result)
         print(export.table(result))
+
+
+def _with_starts(task: Task, dense: pathlib.Path | None, how: How) -> Task:
+    """The task with its pretrained model and its teacher, the dense model unless another one is named."""
+    teacher = how.distillation
+    if teacher and dense and teacher.teacher == pathlib.Path():
+        teacher = dataclasses.replace(teacher, teacher=dense)
+    return dataclasses.replace(task, pretrained=dense, distillation=teacher)
 
 
 def _has_all(result: dict, how: How) -> bool:
@@ -61,8 +68,7 @@ def _formats(result: dict) -> set[str]:
 def evaluate(task: Task, learner_name: str, config: Any, where: Where, how: How) -> None:
     """Evaluate the exported files of a finished run again, Keras model and `.tflite`, and print the table."""
     entry = registry.find(learner_name)
-    if entry.learner.needs_dense:
-        task = dataclasses.replace(task, pretrained=dense_path(task, where, how))
+    task = _with_starts(task, dense_path(task, where, how) if entry.learner.needs_dense else None, how)
     run = run_of(task, learner_name, dataclasses.asdict(config), where, how, where.state_dir)
     result_path = run.directory / "result.json"
     if not result_path.is_file():

@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import os
+import pathlib
 import signal
 import sys
 import traceback
@@ -17,7 +18,7 @@ from secateur.learners import registry
 from secateur.nets import pipeline, runs
 from secateur.training import precision
 from secateur.training.run import Stopped
-from secateur.training.task import Recipe, Task
+from secateur.training.task import Distillation, Recipe, Task
 from secateur.utils.errors import RunError, UsageError
 from secateur.utils.flags import FlagTable, option
 
@@ -46,6 +47,10 @@ class Settings:
     enbl_scratch: bool = option(
         False, "also train the pruned shape from scratch, for the epochs of training and fine-tuning, to compare"
     )
+    enbl_dst: bool = option(False, "distill: the dense model's logits are a second target of the training")
+    loss_w_dst: float = option(4.0, "factor of the distillation loss")
+    tempr_dst: float = option(4.0, "temperature of the distillation loss")
+    save_path_dst: str | None = option(None, "the teacher, a .keras file (default: the dense model)")
     export_formats: str = option(
         "keras,tflite",
         f"files to write, separated by commas: {', '.join(export.FORMATS)}; keras and tflite are always written",
@@ -69,6 +74,11 @@ class Settings:
             raise ValueError(f"--nb_epochs_rat {self.nb_epochs_rat}: must be 0 or more")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"--seed {self.seed}: must be 0 to 4294967295")
+        for name in ("loss_w_dst", "tempr_dst"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"--{name} {getattr(self, name)}: must be above 0")
+        if self.enbl_dst and self.learner == "full-prec" and not self.save_path_dst:
+            raise ValueError("--enbl_dst: a dense network needs a teacher of its own, name it with --save_path_dst")
         export.parse_formats(self.export_formats)
 
 
@@ -132,6 +142,7 @@ def _run(make_task: Callable[[Any, Settings], Task], network_flags: type, argv: 
         deterministic=settings.deterministic,
         save_step=settings.save_step,
         summ_step=settings.summ_step,
+        distillation=_distillation(settings),
         controls=tuple(name for name, enabled in controls.items() if enabled),
         export_formats=export.parse_formats(settings.export_formats),
         latency_threads=settings.latency_threads,
@@ -140,6 +151,13 @@ def _run(make_task: Callable[[Any, Settings], Task], network_flags: type, argv: 
         pipeline.evaluate(task, settings.learner, config, where, how)
     else:
         pipeline.train(task, settings.learner, config, where, how)
+
+
+def _distillation(settings: Settings) -> Distillation | None:
+    """The teacher that was asked for; an empty path stands for the dense model, which may not exist yet."""
+    if not settings.enbl_dst:
+        return None
+    return Distillation(pathlib.Path(settings.save_path_dst or ""), settings.loss_w_dst, settings.tempr_dst)
 
 
 def adapt(task: Task, settings: Settings) -> Task:

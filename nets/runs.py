@@ -5,9 +5,11 @@ import hashlib
 import json
 import pathlib
 
-from secateur.training.pretrained import load_pretrained
+import keras
+
+from secateur.training.pretrained import load_pretrained, load_saved
 from secateur.training.run import Run
-from secateur.training.task import Task
+from secateur.training.task import Distillation, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +31,7 @@ class How:
     deterministic: bool = False
     save_step: int | None = None
     summ_step: int = 100
+    distillation: Distillation | None = None
     controls: tuple[str, ...] = ()
     export_formats: tuple[str, ...] = ("keras", "tflite")
     latency_threads: int = 1
@@ -60,10 +63,20 @@ def _weights_hash(task: Task) -> str:
     """Of the pretrained model's weights (its file also holds the time it was saved); "" where there is none."""
     if not task.pretrained.is_file():
         return ""
+    return _digest(load_pretrained(task))
+
+
+def _digest(model: keras.Model) -> str:
     digest = hashlib.sha256()
-    for weight in load_pretrained(task).get_weights():
+    for weight in model.get_weights():
         digest.update(weight.tobytes())
     return digest.hexdigest()
+
+
+def _distillation(wanted: Distillation) -> dict:
+    """What a teacher changes: its weights, not where they lie."""
+    teacher = _digest(load_saved(wanted.teacher)) if wanted.teacher.is_file() else ""
+    return {"teacher": teacher, "weight": wanted.weight, "temperature": wanted.temperature}
 
 
 def run_of(task: Task, learner: str, config: dict, where: Where, how: How, state_dir: str | None = None) -> Run:
@@ -73,6 +86,8 @@ def run_of(task: Task, learner: str, config: dict, where: Where, how: How, state
         paths = ("dcp_save_path", "dcp_save_path_eval")
         kept = {key: value for key, value in config.items() if key not in paths}
         everything |= {"recipe": _recipe(task), "config": kept, "start": _weights_hash(task)}
+    if task.distillation:
+        everything |= {"distillation": _distillation(task.distillation)}
     directory = pathlib.Path(where.log_dir) / f"{task.name}_{learner}_{hash_of(everything)}"
     return Run(
         directory,

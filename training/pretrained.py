@@ -17,10 +17,7 @@ def load_pretrained(task: Task) -> keras.Model:
     path = pathlib.Path(task.pretrained or "")
     if not path.is_file():
         raise RunError(f"no pretrained model at {path}: train it with --learner full-prec or name one with --save_path")
-    try:
-        saved = keras.models.load_model(path, compile=False)
-    except (ValueError, OSError, TypeError) as error:
-        raise RunError(f"{path} is not a readable .keras file ({str(error).splitlines()[0]})") from error
+    saved = load_saved(path)
     model = task.build_model()
     found = [tuple(w.shape) for w in saved.weights]
     expected = [tuple(w.shape) for w in model.weights]
@@ -31,3 +28,15 @@ def load_pretrained(task: Task) -> keras.Model:
         )
     model.set_weights(saved.get_weights())
     return model
+
+
+def load_saved(path: pathlib.Path) -> keras.Model:
+    """The model of a `.keras` file.
+
+    Raises:
+        RunError: not a readable one.
+    """
+    try:
+        return keras.models.load_model(path, compile=False)
+    except (ValueError, OSError, TypeError) as error:
+        raise RunError(f"{path} is not a readable .keras file ({str(error).splitlines()[0]})") from error

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from secateur.training import parallel
+from secateur.training.distillation import DistillationLoss
 from secateur.training.task import Recipe
 
 Step = Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
@@ -52,10 +53,14 @@ def train_step(
     optimizer: keras.optimizers.Optimizer,
     loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
     weight_decay: float,
+    distillation: DistillationLoss | None = None,
 ) -> Step:
     """A step on the loss plus weight decay: (images [B, H, W, C], labels [B]) to {"loss", "accuracy"}.
 
     A model with auxiliary heads gives several logits; the losses of all are added, the first one's is reported.
+
+    Args:
+        distillation: what a teacher adds to the loss of the first logits; reported as "distillation".
     """
     variables, moving = model.trainable_variables, model.non_trainable_variables
     kernels = decayed_kernels(model)
@@ -67,10 +72,12 @@ def train_step(
             logits, *heads = _as_list(model(images, training=True))
             data_loss = loss(labels, logits)
             auxiliary = [loss(labels, head) for head in heads]
-            objective = tf.add_n([data_loss, *auxiliary, l2_loss(kernels, weight_decay)])
+            soft = [distillation(images, logits)] if distillation else []
+            objective = tf.add_n([data_loss, *auxiliary, *soft, l2_loss(kernels, weight_decay)])
             objective = optimizer.scale_loss(objective)
         apply_gradients(optimizer, tape.gradient(objective, variables), variables, moving)
-        return {"loss": data_loss, "accuracy": batch_accuracy(labels, logits)}
+        metrics = {"loss": data_loss, "accuracy": batch_accuracy(labels, logits)}
+        return metrics | ({"distillation": soft[0]} if soft else {})
 
     return step
 

@@ -62,6 +62,15 @@ def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
 
 @dataclasses.dataclass(frozen=True)
+class Distillation:
+    """A teacher, a `.keras` file, the factor of its loss and the temperature of both softmaxes."""
+
+    teacher: pathlib.Path
+    weight: float = 4.0
+    temperature: float = 4.0
+
+
+@dataclasses.dataclass(frozen=True)
 class Task:
     """A network on a data set.
 
@@ -72,6 +81,7 @@ class Task:
         recipe: the training that suits it.
         loss: (labels [B], logits [B, K]) to a scalar.
         pretrained: the `.keras` file that pruning starts from, of the same network.
+        distillation: the teacher whose logits join the loss of all training of whole networks.
     """
 
     name: str
@@ -80,3 +90,4 @@ class Task:
     recipe: Recipe
     loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = cross_entropy
     pretrained: pathlib.Path | None = None
+    distillation: Distillation | None = None

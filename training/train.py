@@ -5,6 +5,7 @@ import zlib
 import keras
 
 from secateur.training import parallel, schedules
+from secateur.training.distillation import distillation_loss
 from secateur.training.loop import fit
 from secateur.training.precision import to_training
 from secateur.training.run import Run
@@ -34,7 +35,7 @@ def train_model(
     nb_steps = schedules.nb_steps_of(nb_epochs, data.nb_train, global_batch)
     peak = schedules.scaled_learning_rate(learning_rate, global_batch, recipe.batch_size_norm)
     optimizer = scaled_for(run.precision, sgd(recipe, schedules.OneCycle(peak, max(nb_steps, 1))))
-    step = train_step(model, optimizer, task.loss, recipe.weight_decay)
+    step = train_step(model, optimizer, task.loss, recipe.weight_decay, distillation_loss(task, run.precision))
     seed = stream_seed(run, stage)
 
     def batches(first_step: int):

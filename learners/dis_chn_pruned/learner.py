@@ -20,6 +20,7 @@ from secateur.learners.dis_chn_pruned.selection import Search, SelectionProblem,
 from secateur.learners.dis_chn_pruned.stages import PruneStage, plan_stages
 from secateur.learners.dis_chn_pruned.widths import planned_widths
 from secateur.pruning import ChannelGraph, ChannelGroup, mask, shrink
+from secateur.training.distillation import distillation_loss
 from secateur.training.loop import fit
 from secateur.training.precision import to_training
 from secateur.training.pretrained import load_pretrained
@@ -81,7 +82,8 @@ class DisChnPrunedLearner:
             self._model = to_training(head, self.run.precision)
         recipe, seed = self.task.recipe, stream_seed(self.run, name)
         optimizer = scaled_for(self.run.precision, keras.optimizers.Adam(self.config.dcp_lrn_rate_adam))
-        step = train_step(self._model, optimizer, self.task.loss, recipe.weight_decay)
+        teacher = distillation_loss(self.task, self.run.precision)
+        step = train_step(self._model, optimizer, self.task.loss, recipe.weight_decay, teacher)
 
         def tune() -> None:
             fit(

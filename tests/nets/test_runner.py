@@ -1,6 +1,7 @@
 import itertools
 import json
 import runpy
+import shutil
 import sys
 
 import numpy as np
@@ -147,6 +148,19 @@ def test_dense_model_may_be_a_file_and_exports_may_go_elsewhere(finished, tmp_pa
     assert list((tmp_path / "state").rglob("fine_tune.npz"))
 
 
+def test_distillation_from_the_dense_model_is_a_run_of_its_own(finished, capsys):
+    assert run([*finished[1], "--enbl_dst", "--loss_w_dst=2"]) == 0
+    paths = sorted((finished[0] / "logs").glob("*_dis-chn-pruned_*/config.json"))
+    configs = [json.loads(path.read_text()) for path in paths]
+    (distilled,) = [config["distillation"] for config in configs if "distillation" in config]
+    assert (distilled["weight"], distilled["temperature"]) == (2.0, 4.0)
+    assert distilled["teacher"] == configs[0]["start"]
+    (folder,) = [path.parent for path, config in zip(paths, configs, strict=True) if "distillation" in config]
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert all("distillation" in line for line in lines)
+    shutil.rmtree(folder)  # the other tests know one run
+
+
 @pytest.mark.parametrize(
     ("argv", "code", "says"),
     [
@@ -158,6 +172,9 @@ def test_dense_model_may_be_a_file_and_exports_may_go_elsewhere(finished, tmp_pa
         (["--batch_size=0"], 2, "--batch_size 0: must be 1 or more"),
         (["--batch_size=2000"], 2, "batch size 2000 on 1 worker(s): digits has only 1437"),
         (["--nb_epochs_rat=-1"], 2, "--nb_epochs_rat -1.0: must be 0 or more"),
+        (["--enbl_dst"], 2, "--enbl_dst: a dense network needs a teacher of its own"),
+        (["--enbl_dst", "--save_path_dst={tmp}/no.keras"], 1, "no teacher at"),
+        (["--enbl_dst", "--learner=dis-chn-pruned", "--tempr_dst=0"], 2, "--tempr_dst 0.0: must be above 0"),
         (["--export_formats=onnx"], 2, "--export_formats onnx: unknown; the formats are keras"),
         (["--latency_threads=0"], 2, "--latency_threads 0: must be 1 or more"),
         (["--seed=-1"], 2, "--seed -1: must be"),

@@ -14,7 +14,7 @@ def test_every_group_has_a_line_with_its_reason():
     assert [row.split()[1] for row in rows] == [str(group.size) for group in graph.groups.values()]
     assert rows[-1].endswith("no: they reach an output of the model")
     assert rows[0].endswith("yes")
-    assert "one_shortcut and 3 more" in lines[0]
+    assert "one_conv2 and 3 more" in lines[0]
 
 
 def test_picture_is_well_formed_and_tells_the_layers():
@@ -23,7 +23,7 @@ def test_picture_is_well_formed_and_tells_the_layers():
     space = "{http://www.w3.org/2000/svg}"
     tips = [title.text for title in root.iter(f"{space}title")]
     assert len(tips) == len(graph.groups)
-    assert tips[0] == "stem: made by stem; read by one_shortcut, one_conv1"
+    assert tips[0] == "stem: made by stem; read by one_conv1, one_shortcut"
     assert tips[-1].endswith("they stay: they reach an output of the model")
     bars = [float(rect.get("width")) for rect in root.iter(f"{space}rect")][1:]
     sizes = [group.size for group in graph.groups.values()]
