@@ -7,8 +7,10 @@ from secateur.export.formats import ALWAYS, FORMATS, is_quantized, parse_formats
 from secateur.export.latency import Latency, measure
 from secateur.export.memory import peak_memory
 from secateur.export.report import machine_facts, read_result, table, write_labels, write_result
+from secateur.export.shrunk import shrink_checked
 from secateur.export.stock import save_keras, to_stock
 from secateur.export.tflite import LiteModel, save_tflite, to_tflite
+from secateur.export.widths import fastest_multiple, relative_latency
 
 __all__ = [
     "ALWAYS",
@@ -21,6 +23,7 @@ __all__ = [
     "check_equivalence",
     "evaluate_keras",
     "evaluate_tflite",
+    "fastest_multiple",
     "hits",
     "is_quantized",
     "machine_facts",
@@ -29,8 +32,10 @@ __all__ = [
     "parse_formats",
     "peak_memory",
     "read_result",
+    "relative_latency",
     "save_keras",
     "save_tflite",
+    "shrink_checked",
     "table",
     "to_stock",
     "to_tflite",

@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+from secateur.learners.chn_pruned.config import ChnPrunedConfig
+from secateur.learners.chn_pruned.learner import ChnPrunedLearner
 from secateur.learners.dis_chn_pruned.config import DisChnPrunedConfig
 from secateur.learners.dis_chn_pruned.learner import DisChnPrunedLearner
 from secateur.learners.full_prec.config import FullPrecConfig
@@ -19,6 +21,7 @@ class Entry(NamedTuple):
 
 LEARNERS: dict[str, Entry] = {
     "full-prec": Entry(FullPrecConfig, FullPrecLearner),
+    "chn-pruned": Entry(ChnPrunedConfig, ChnPrunedLearner),
     "dis-chn-pruned": Entry(DisChnPrunedConfig, DisChnPrunedLearner),
 }
 

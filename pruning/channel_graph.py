@@ -112,8 +112,12 @@ class ChannelGraph:
 
     def positions(self, group: str, consumer: str) -> np.ndarray:
         """The channel of the group at each input position of a layer that reads it, -1 where another one's lies."""
-        places = [self._place.get(number, ("", -1)) for number in self.flows.consumers[consumer].tolist()]
-        return np.array([index if name == group else -1 for name, index in places], int)
+        return self.places(group, self.flows.consumers[consumer])
+
+    def places(self, group: str, flow: np.ndarray) -> np.ndarray:
+        """The channel of the group behind each channel number of a flow, -1 for numbers of other groups."""
+        found = [self._place.get(number, ("", -1)) for number in flow.tolist()]
+        return np.array([index if name == group else -1 for name, index in found], int)
 
     def _check(self, name: str, indices: list[int]) -> None:
         if name not in self.groups:

@@ -1,7 +1,7 @@
 """Widths for a budget: what a network would cost at other widths, and widths that are multiples of a number."""
 
 import collections
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from secateur.pruning import rules
 from secateur.pruning.channel_graph import ChannelGraph, Keep
 from secateur.pruning.cost import layer_macs
+from secateur.utils.errors import UsageError
 
 Widths = Mapping[str, int]
 
@@ -41,10 +42,47 @@ class WidthCost:
         return round(float(total))
 
 
+def fitted(widths_at: Callable[[float], Widths], cost: Callable[[Widths], float], budget: float, steps: int) -> Widths:
+    """The widest plan of a family within a budget.
+
+    Args:
+        widths_at: share 0 to 1 to widths, wider for larger shares.
+        cost: of widths, by counting or by measuring.
+        budget: in the unit of `cost`.
+        steps: evaluations of `cost`; each halves what is left of the range.
+
+    Raises:
+        UsageError: even the narrowest plan costs more.
+    """
+    low, high = 0.0, 1.0
+    best = widths_at(0.0)
+    least = cost(best)
+    if least > budget:
+        raise UsageError(f"the narrowest network still costs {least:.4g}, more than the target {budget:.4g}: raise it")
+    for _ in range(steps):
+        middle = (low + high) / 2
+        widths = widths_at(middle)
+        if cost(widths) <= budget:
+            low, best = middle, widths
+        else:
+            high = middle
+    return best
+
+
 def _shares(graph: ChannelGraph, tensor: keras.KerasTensor) -> dict[str, float]:
     """The share of each group among a tensor's channels; "" stands for channels of no group."""
     groups = [graph.group_of(number) for number in graph.flows.of(tensor).tolist()]
     return {group: count / len(groups) for group, count in collections.Counter(groups).items()}
+
+
+def nb_kept(nb_channels: int, ratio: float, multiple: int = 1) -> int:
+    """How many of `nb_channels` stay when `ratio` of them goes: all but the whole part of ratio * nb_channels.
+
+    Args:
+        multiple: the number is rounded up to a multiple of this, but never above `nb_channels`.
+    """
+    removed = int(nb_channels * ratio + 1e-9)
+    return min(-(-(nb_channels - removed) // multiple) * multiple, nb_channels)
 
 
 def rounded(widths: Widths, multiple: int, cost: WidthCost) -> dict[str, int]:

@@ -54,6 +54,7 @@ def train_step(
     loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
     weight_decay: float,
     distillation: DistillationLoss | None = None,
+    norm_l1: float = 0.0,
 ) -> Step:
     """A step on the loss plus weight decay: (images [B, H, W, C], labels [B]) to {"loss", "accuracy"}.
 
@@ -61,9 +62,11 @@ def train_step(
 
     Args:
         distillation: what a teacher adds to the loss of the first logits; reported as "distillation".
+        norm_l1: factor on the L1 norm of all batch-norm scales (Network Slimming, Liu et al., 2017).
     """
     variables, moving = model.trainable_variables, model.non_trainable_variables
     kernels = decayed_kernels(model)
+    scales = [v for v in variables if v.path.endswith("gamma")] if norm_l1 else []
     optimizer.build(variables)
 
     @tf.function
@@ -73,7 +76,8 @@ def train_step(
             data_loss = loss(labels, logits)
             auxiliary = [loss(labels, head) for head in heads]
             soft = [distillation(images, logits)] if distillation else []
-            objective = tf.add_n([data_loss, *auxiliary, *soft, l2_loss(kernels, weight_decay)])
+            sparse = [norm_l1 * tf.reduce_sum(tf.abs(tf.convert_to_tensor(scale))) for scale in scales]
+            objective = tf.add_n([data_loss, *auxiliary, *soft, *sparse, l2_loss(kernels, weight_decay)])
             objective = optimizer.scale_loss(objective)
         apply_gradients(optimizer, tape.gradient(objective, variables), variables, moving)
         metrics = {"loss": data_loss, "accuracy": batch_accuracy(labels, logits)}

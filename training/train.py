@@ -19,13 +19,21 @@ def stream_seed(run: Run, stage: str) -> int:
 
 
 def train_model(
-    model: keras.Model, task: Task, data: Dataset, run: Run, stage: str, nb_epochs: float, learning_rate: float
+    model: keras.Model,
+    task: Task,
+    data: Dataset,
+    run: Run,
+    stage: str,
+    nb_epochs: float,
+    learning_rate: float,
+    norm_l1: float = 0.0,
 ) -> keras.Model:
     """Train in place for `nb_epochs` with one cycle of the learning rate, as one stage of the run.
 
     Args:
         model: functional, in training form (`to_training`).
         learning_rate: the peak, for the recipe's `batch_size_norm` pictures a step.
+        norm_l1: factor on the L1 norm of all batch-norm scales, which drives some of them towards zero.
 
     Returns:
         The same model.
@@ -35,7 +43,8 @@ def train_model(
     nb_steps = schedules.nb_steps_of(nb_epochs, data.nb_train, global_batch)
     peak = schedules.scaled_learning_rate(learning_rate, global_batch, recipe.batch_size_norm)
     optimizer = scaled_for(run.precision, sgd(recipe, schedules.OneCycle(peak, max(nb_steps, 1))))
-    step = train_step(model, optimizer, task.loss, recipe.weight_decay, distillation_loss(task, run.precision))
+    teacher = distillation_loss(task, run.precision)
+    step = train_step(model, optimizer, task.loss, recipe.weight_decay, teacher, norm_l1)
     seed = stream_seed(run, stage)
 
     def batches(first_step: int):

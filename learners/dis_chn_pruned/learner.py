@@ -10,16 +10,15 @@ import zlib
 from collections.abc import Sequence
 
 import keras
-import numpy as np
 
 from secateur.datasets.arrays import take
-from secateur.export import SHRUNK_TOLERANCE, check_equivalence
+from secateur.export import shrink_checked
 from secateur.learners.dis_chn_pruned.config import DisChnPrunedConfig
 from secateur.learners.dis_chn_pruned.layers import with_head, without_head
 from secateur.learners.dis_chn_pruned.selection import Search, SelectionProblem, select_channels
 from secateur.learners.dis_chn_pruned.stages import PruneStage, plan_stages
 from secateur.learners.dis_chn_pruned.widths import planned_widths
-from secateur.pruning import ChannelGraph, ChannelGroup, mask, shrink
+from secateur.pruning import ChannelGraph, ChannelGroup
 from secateur.training.distillation import distillation_loss
 from secateur.training.loop import fit
 from secateur.training.precision import to_training
@@ -152,11 +151,8 @@ class DisChnPrunedLearner:
         """Replace the masked model by the smaller one of the same function; the gate stops the run if it is not."""
         if stage.head_at:
             self._model = without_head(self._model)
-        exact = to_training(self._model, "float32")
-        shrunk = shrink(exact, keep)
-        pictures = data.pictures(NB_PICTURES_CHECKED, self.run.seed)
-        expected, found = (np.asarray(m(pictures, training=False)) for m in (mask(exact, keep), shrunk))
-        error = check_equivalence(f"masked and shrunk model after {stage.name}", expected, found, SHRUNK_TOLERANCE)
+        exact, pictures = to_training(self._model, "float32"), data.pictures(NB_PICTURES_CHECKED, self.run.seed)
+        shrunk, error = shrink_checked(exact, keep, pictures, f"after {stage.name}")
         self._errors.append(error)
         self._kept |= keep
         self._model = to_training(shrunk, self.run.precision)

@@ -64,16 +64,6 @@ def pick(norms_C: np.ndarray, mask_C: np.ndarray, selection: str) -> int:
     return int(np.argmin(np.where(mask_C > 0, scores, np.inf)))
 
 
-def nb_kept(nb_channels: int, ratio: float, multiple: int = 1) -> int:
-    """How many of `nb_channels` stay when `ratio` of them goes: all but the whole part of ratio * nb_channels.
-
-    Args:
-        multiple: the number is rounded up to a multiple of this, but never above `nb_channels`.
-    """
-    removed = int(nb_channels * ratio + 1e-9)
-    return min(-(-(nb_channels - removed) // multiple) * multiple, nb_channels)
-
-
 def steps_of_pick(nb_steps: int, nb_picks: int, index: int) -> int:
     """Tuning steps after pick number `index` (0 …): `nb_steps` spread evenly over the picks, none lost."""
     return (index + 1) * nb_steps // nb_picks - index * nb_steps // nb_picks

@@ -5,14 +5,11 @@ from collections.abc import Sequence
 import keras
 
 from secateur import export
-from secateur.learners.dis_chn_pruned import ops
 from secateur.learners.dis_chn_pruned.config import DisChnPrunedConfig
-from secateur.pruning import ChannelGraph, ChannelGroup, shrink
-from secateur.pruning.widths import WidthCost, first_channels, rounded
+from secateur.pruning import ChannelGraph, ChannelGroup
+from secateur.pruning.widths import nb_kept
 from secateur.training.run import Run
 from secateur.utils.errors import UsageError
-
-MULTIPLES = (1, 2, 4, 8, 16)
 
 
 def planned_widths(
@@ -30,28 +27,17 @@ def planned_widths(
     exact = {group.name: _nb_kept(graph, group, config, 1) for group in groups}
     if all(exact[group.name] in (0, group.size) for group in groups):
         return exact
-    return run.stage("widths", lambda: _fastest(model, graph, exact, run))["widths"]
+    found = run.stage("widths", lambda: export.fastest_multiple(model, exact, run.directory / "widths"))
+    table = ", ".join(f"{name}: {value:.3f} ms" for name, value in found["milliseconds"].items())
+    run.say(f"--channel_multiple auto takes multiples of {found['multiple']} ({table})")
+    return found["widths"]
 
 
 def _nb_kept(graph: ChannelGraph, group: ChannelGroup, config: DisChnPrunedConfig, multiple: int) -> int:
-    kept = ops.nb_kept(group.size, config.dcp_prune_ratio, multiple)
+    kept = nb_kept(group.size, config.dcp_prune_ratio, multiple)
     if kept == 0 and not graph.removable(group.name):
         raise UsageError(
             f"--dcp_prune_ratio {config.dcp_prune_ratio} would remove all {group.size} channels of "
             f"{group.name}, and no shortcut goes around it: choose a ratio below 1"
         )
     return kept
-
-
-def _fastest(model: keras.Model, graph: ChannelGraph, exact: dict[str, int], run: Run) -> dict:
-    """Of the widths rounded to several multiples, at no more MACs than the exact ones, LiteRT's fastest."""
-    cost = WidthCost(model, graph)
-    candidates = {str(multiple): rounded(exact, multiple, cost) for multiple in MULTIPLES}
-    files = {name: run.directory / "widths" / f"multiple_{name}.tflite" for name in candidates}
-    for name, widths in candidates.items():
-        export.save_tflite(shrink(model, first_channels(widths)), files[name])
-    measured = {name: latency.median for name, latency in export.measure(files).items()}
-    best = min(measured, key=measured.__getitem__)
-    table = ", ".join(f"{name}: {value:.3f} ms" for name, value in measured.items())
-    run.say(f"--channel_multiple auto takes multiples of {best} ({table})")
-    return {"widths": candidates[best], "multiple": int(best), "milliseconds": measured}

@@ -18,6 +18,8 @@ from tests.training.helpers import pictures, tiny_task
 SHORT = ["--nb_epochs_rat=0.01", "--batch_size=700", "--resnet_size=8", "--mixed_precision=float32"]
 SHORT_DCP = ["--dcp_nb_iters_block=2", "--dcp_nb_iters_layer=2", "--dcp_nb_stages=1", "--dcp_nb_smpls=700"]
 
+SHORT_FLAGS = {"dis-chn-pruned": SHORT_DCP, "chn-pruned": ["--chn_target_macs=0.52"]}
+
 
 def run(argv, make_task=resnet_at_digits_run.task, flags=resnet_at_digits_run.Flags) -> int:
     with pytest.raises(SystemExit) as stopped:
@@ -50,7 +52,7 @@ def small_cifar10(monkeypatch, tmp_path):
 @pytest.mark.parametrize("learner", registry.LEARNERS)
 @pytest.mark.parametrize("script", ["resnet_at_digits_run", "resnet_at_cifar10_run"])
 def test_every_learner_on_every_network(tmp_path, small_cifar10, monkeypatch, script, learner):
-    argv = [*SHORT, *folders(tmp_path), f"--learner={learner}", *(SHORT_DCP if learner == "dis-chn-pruned" else [])]
+    argv = [*SHORT, *folders(tmp_path), f"--learner={learner}", *SHORT_FLAGS.get(learner, [])]
     if "cifar10" in script:
         argv += [f"--data_dir_local={small_cifar10}", "--batch_size=150", "--nb_epochs_rat=0.008"]
         argv += ["--dcp_nb_smpls=150"] * (learner == "dis-chn-pruned")

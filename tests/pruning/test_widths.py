@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from secateur.nets.resnet import resnet
 from secateur.pruning import ChannelGraph, cost, shrink
-from secateur.pruning.widths import WidthCost, first_channels, rounded
+from secateur.pruning.widths import WidthCost, first_channels, fitted, nb_kept, rounded
+from secateur.utils.errors import UsageError
 from tests.pruning import networks
 
 MODELS = [networks.chain, networks.flattened, networks.depthwise, networks.residual]
@@ -62,3 +63,29 @@ def test_what_is_left_of_the_budget_is_spent(resnet8):
     assert found["stage1_block1_conv1"] == 8
     assert found["stage2_block1_conv1"] in (16, 20)
     assert resnet8.macs(found) <= resnet8.macs({"stage1_block1_conv1": 10, "stage2_block1_conv1": 19})
+
+
+@pytest.mark.parametrize(
+    ("channels", "ratio", "multiple", "kept"),
+    [(16, 0.5, 1, 8), (16, 0.75, 1, 4), (10, 0.3, 1, 7), (64, 0.99, 1, 1), (16, 0, 1, 16), (16, 1, 1, 0)]
+    + [(64, 0.7, 8, 24), (12, 0.3, 8, 12), (16, 1.0, 8, 0), (7, 0.5, 1, 4)],
+)
+def test_kept_channels(channels, ratio, multiple, kept):
+    assert nb_kept(channels, ratio, multiple) == kept
+
+
+def test_the_widest_plan_within_a_budget():
+    seen = []
+
+    def cost(widths):
+        seen.append(widths["a"])
+        return widths["a"] ** 2
+
+    found = fitted(lambda share: {"a": 1 + round(99 * share)}, cost, budget=2500, steps=12)
+    assert found == {"a": 50}
+    assert len(seen) == 13
+
+
+def test_a_budget_below_the_narrowest_plan():
+    with pytest.raises(UsageError, match="the narrowest network still costs 4, more than the target 3: raise it"):
+        fitted(lambda share: {"a": 4}, lambda widths: widths["a"], budget=3, steps=5)

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from secateur.nets.resnet import resnet
 from secateur.training import steps
 from secateur.training.task import Recipe, cross_entropy
 
@@ -66,3 +67,18 @@ def test_decay_acts_on_kernels_only():
     kernels = [v.numpy() for v in steps.decayed_kernels(model)]
     expected = 0.3 / 2 * sum((k**2).sum() for k in kernels)
     assert float(steps.l2_loss(steps.decayed_kernels(model), 0.3)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_l1_on_norm_scales_shrinks_them_alone(randomise):
+    images = np.random.default_rng(0).uniform(0, 255, (8, 8, 8, 1)).astype(np.float32)
+    after = {}
+    for factor in (0.0, 1.0):
+        model = randomise(resnet((8, 8, 1), 3, 8, (4, 6, 8)))
+        before = {v.path: v.numpy() for v in model.trainable_variables}
+        step = steps.train_step(model, steps.sgd(RECIPE, 0.01), cross_entropy, 0.0, norm_l1=factor)
+        step(tf.constant(images), tf.constant(LABELS))
+        after[factor] = {v.path: v.numpy() for v in model.trainable_variables}
+    for path, value in after[0.0].items():
+        # The first Nesterov step goes 1 + momentum times as far as the gradient.
+        moved = 0.019 * np.sign(before[path]) if path.endswith("gamma") else 0.0
+        np.testing.assert_allclose(after[1.0][path], value - moved, atol=1e-5)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from secateur.export import EquivalenceError, save_keras
+from secateur.export import EquivalenceError, save_keras, shrunk
 from secateur.learners.dis_chn_pruned import learner as module
 from secateur.learners.dis_chn_pruned.config import DisChnPrunedConfig
 from secateur.learners.dis_chn_pruned.learner import DisChnPrunedLearner
@@ -103,7 +103,7 @@ def test_the_gate_stops_a_wrong_slice(task, tmp_path, monkeypatch):
     def wrong(model, keep):
         return shrink(model, {name: _moved(kept) for name, kept in keep.items()})
 
-    monkeypatch.setattr(module, "shrink", wrong)
+    monkeypatch.setattr(shrunk, "shrink", wrong)
     with pytest.raises(EquivalenceError, match="masked and shrunk model after prune1 differ"):
         pruned(task, tmp_path / "run", dcp_prune_ratio=0.5)
 

@@ -72,15 +72,6 @@ def test_every_selection_ends_with_different_channels(norms, selection):
     assert sorted(picks) == list(range(len(norms)))
 
 
-@pytest.mark.parametrize(
-    ("channels", "ratio", "multiple", "kept"),
-    [(16, 0.5, 1, 8), (16, 0.75, 1, 4), (10, 0.3, 1, 7), (64, 0.99, 1, 1), (16, 0, 1, 16), (16, 1, 1, 0)]
-    + [(64, 0.7, 8, 24), (12, 0.3, 8, 12), (16, 1.0, 8, 0), (7, 0.5, 1, 4)],
-)
-def test_kept_channels(channels, ratio, multiple, kept):
-    assert ops.nb_kept(channels, ratio, multiple) == kept
-
-
 @given(steps=st.integers(0, 1000), picks=st.integers(1, 70))
 def test_steps_are_spread_evenly_and_none_is_lost(steps, picks):
     spread = [ops.steps_of_pick(steps, picks, k) for k in range(picks)]

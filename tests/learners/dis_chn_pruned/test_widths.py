@@ -1,6 +1,6 @@
 import pytest
 
-from secateur.learners.dis_chn_pruned import widths as module
+from secateur.export import widths as timing
 from secateur.learners.dis_chn_pruned.config import DisChnPrunedConfig
 from secateur.learners.dis_chn_pruned.stages import prunable_groups
 from secateur.learners.dis_chn_pruned.widths import planned_widths
@@ -46,7 +46,7 @@ def test_auto_takes_the_fastest_within_the_budget_and_measures_once(network, tmp
         assert all(path.is_file() for path in files.values())
         return {name: Latency(1.0 if name == "4" else 2.0) for name in files}
 
-    monkeypatch.setattr(module.export, "measure", measure)
+    monkeypatch.setattr(timing, "measure", measure)
     found = planned(network, tmp_path, channel_multiple="auto")
     assert seen == [sorted(["1", "2", "4", "8", "16"])]
     assert all(width % 4 == 0 for width in found.values())
@@ -57,6 +57,6 @@ def test_auto_takes_the_fastest_within_the_budget_and_measures_once(network, tmp
 
 
 def test_auto_with_nothing_to_remove_measures_nothing(network, tmp_path, monkeypatch):
-    monkeypatch.setattr(module.export, "measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(timing, "measure", lambda *_: pytest.fail("measured"))
     found = planned(network, tmp_path, channel_multiple="auto", dcp_prune_ratio=0.0)
     assert list(found.values()) == [12, 20, 28]

@@ -1,0 +1,41 @@
+"""Widths by measured time."""
+
+import pathlib
+
+import keras
+
+from secateur.export.latency import measure
+from secateur.export.tflite import save_tflite
+from secateur.pruning import ChannelGraph, shrink
+from secateur.pruning.widths import WidthCost, Widths, first_channels, rounded
+
+MULTIPLES = (1, 2, 4, 8, 16)
+
+
+def fastest_multiple(model: keras.Model, exact: Widths, folder: pathlib.Path) -> dict:
+    """Of the widths rounded to several multiples, at no more MACs than the exact ones, those that LiteRT runs fastest.
+
+    Args:
+        folder: for the files that are timed.
+
+    Returns:
+        {"widths", "multiple", "milliseconds": {multiple: median}}, JSON-able.
+    """
+    cost = WidthCost(model, ChannelGraph(model))
+    candidates = {str(multiple): dict(rounded(exact, multiple, cost)) for multiple in MULTIPLES}
+    files = {name: folder / f"multiple_{name}.tflite" for name in candidates}
+    for name, widths in candidates.items():
+        save_tflite(shrink(model, first_channels(widths)), files[name])
+    measured = {name: latency.median for name, latency in measure(files).items()}
+    best = min(measured, key=measured.__getitem__)
+    return {"widths": candidates[best], "multiple": int(best), "milliseconds": measured}
+
+
+def relative_latency(reference: keras.Model, model: keras.Model, widths: Widths, folder: pathlib.Path) -> float:
+    """LiteRT time of the model at these widths, relative to the reference's; the two take turns."""
+    files = {"reference": folder / "reference.tflite", "narrow": folder / "narrow.tflite"}
+    if not files["reference"].is_file():
+        save_tflite(reference, files["reference"])
+    save_tflite(shrink(model, first_channels(widths)), files["narrow"])
+    found = measure(files, rounds=15, seconds=10)
+    return found["narrow"].median / found["reference"].median

@@ -1,0 +1,118 @@
+"""Learner `chn-pruned`: channel pruning by a criterion, the practical default and the honest baseline.
+
+References: Li et al. 2017 (L1 norm), Liu et al. 2017 (Network Slimming), He et al. 2019 (geometric median), Molchanov
+et al. 2019 (first-order Taylor). Differs from the papers: a channel's score joins all layers that make it, so that
+channels which an addition ties together go together; each round really shrinks the network.
+"""
+
+import fnmatch
+
+import keras
+
+from secateur import export
+from secateur.datasets.arrays import take
+from secateur.learners.chn_pruned import ops
+from secateur.learners.chn_pruned.allocation import allocate
+from secateur.learners.chn_pruned.config import ChnPrunedConfig
+from secateur.learners.chn_pruned.criteria import scores_of
+from secateur.pruning import ChannelGraph, ChannelGroup
+from secateur.training.precision import to_training
+from secateur.training.pretrained import load_pretrained
+from secateur.training.recalibrate import NB_BATCHES, recalibrate
+from secateur.training.run import Run
+from secateur.training.task import Dataset, Task
+from secateur.training.train import stream_seed, train_model
+from secateur.utils.errors import UsageError
+
+NB_PICTURES_CHECKED = 256
+
+
+class ChnPrunedLearner:
+    """Ranks the channels by a criterion, removes the least, trains what is left."""
+
+    needs_dense = True
+
+    def __init__(self, config: ChnPrunedConfig, task: Task, run: Run):
+        self.config, self.task, self.run = config, task, run
+        self._kept: dict[str, int] = {}
+        self._errors: list[float] = []
+
+    def train(self) -> None:
+        dense = load_pretrained(self.task)
+        self._model = to_training(dense, self.run.precision)
+        if self.config.target is None and self.config.chn_prune_ratio == 0:
+            self.run.say("--chn_prune_ratio 0.0 removes no channel: the model stays as it is")
+            return
+        data, recipe, config = self.task.load_data(), self.task.recipe, self.config
+        if config.chn_bn_l1:
+            self._train("sparse", config.chn_nb_epochs_bn_l1, data, norm_l1=config.chn_bn_l1)
+        for k in range(1, config.chn_nb_rounds + 1):
+            self._prune(k, dense, data)
+            if k < config.chn_nb_rounds:
+                self._train(f"round{k}", config.chn_nb_epochs_round, data)
+        self._recalibrate(data)
+        self._train("fine_tune", recipe.nb_epochs_ft, data)
+
+    def evaluate(self) -> dict:
+        """The number of kept channels per group, and the largest error between masked and shrunk network."""
+        return {"kept_channels": self._kept, "masked_vs_shrunk": max(self._errors, default=0.0)}
+
+    def export(self) -> keras.Model:
+        return self._model
+
+    def _train(self, stage: str, nb_epochs: float, data: Dataset, norm_l1: float = 0.0) -> None:
+        rate = self.task.recipe.learning_rate_ft
+        train_model(self._model, self.task, data, self.run, stage, nb_epochs, rate, norm_l1)
+
+    def _prune(self, index: int, dense: keras.Model, data: Dataset) -> None:
+        """One round: rank, allocate, shrink."""
+        exact = to_training(self._model, "float32")
+        graph = ChannelGraph(exact)
+        groups = self._groups(graph)
+        if not groups:
+            raise UsageError(
+                f"{exact.name} has no channel group that may be pruned: ChannelGraph(model).summary() says why"
+            )
+
+        def choose() -> dict:
+            scores = scores_of(self.config.chn_criterion, graph, groups, self.task, self._batches(data), self.run.seed)
+            part = index / self.config.chn_nb_rounds
+            widths = allocate(self.config, part, dense, exact, scores, self.run.directory / "widths")
+            return {"keep": {name: ops.best(values, widths[name]) for name, values in scores.items()}}
+
+        keep = self.run.stage(f"prune{index}", choose)["keep"]
+        pictures = data.pictures(NB_PICTURES_CHECKED, self.run.seed)
+        shrunk, error = export.shrink_checked(exact, keep, pictures, f"after round {index}")
+        self._errors.append(error)
+        self._kept |= {name: len(channels) for name, channels in keep.items()}
+        self._model = to_training(shrunk, self.run.precision)
+
+    def _groups(self, graph: ChannelGraph) -> list[ChannelGroup]:
+        """What may be pruned: the scope's groups, less those that a protected layer makes, passes on or reads."""
+        patterns = [p.strip() for p in (self.config.skip_layers or "").split(",") if p.strip()]
+        names = [layer.name for layer in graph.model.layers]
+        for pattern in patterns:
+            if not fnmatch.filter(names, pattern):
+                raise UsageError(f"--skip_layers {pattern}: no layer of {graph.model.name} has such a name")
+
+        def protected(group: ChannelGroup) -> bool:
+            touched = (*group.producers, *group.consumers, *group.members)
+            return any(fnmatch.filter(touched, pattern) for pattern in patterns)
+
+        return [
+            group
+            for group in graph.groups.values()
+            if group.prunable and not protected(group) and (self.config.chn_scope == "all" or not group.passes_add)
+        ]
+
+    def _batches(self, data: Dataset) -> list:
+        if self.config.chn_criterion != "taylor":
+            return []
+        size = min(self.task.recipe.batch_size, self.config.chn_nb_smpls)
+        return take(data.train_batches(size, stream_seed(self.run, "taylor")), self.config.chn_nb_smpls // size)
+
+    def _recalibrate(self, data: Dataset) -> None:
+        """The norms of the shrunk network get its own statistics."""
+        batches = data.train_batches(self.task.recipe.batch_size, stream_seed(self.run, "recalibrate"))
+        variables = self._model.variables
+        self.run.stage("recalibrate", lambda: recalibrate(self._model, take(batches, NB_BATCHES)), variables)

@@ -1,0 +1,92 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from secateur.export import save_keras
+from secateur.learners.chn_pruned import learner as module
+from secateur.learners.chn_pruned.config import ChnPrunedConfig
+from secateur.learners.chn_pruned.learner import ChnPrunedLearner
+from secateur.pruning import cost
+from secateur.utils.errors import UsageError
+from tests.training.helpers import open_run, tiny_task
+
+
+@pytest.fixture
+def task(tmp_path, randomise):
+    task = tiny_task(pretrained=tmp_path / "dense.keras")
+    save_keras(randomise(task.build_model()), task.pretrained)
+    return task
+
+
+def pruned(task, directory, precision="float32", **flags):
+    with open_run(directory, precision=precision).open() as run:
+        learner = ChnPrunedLearner(ChnPrunedConfig(chn_nb_smpls=32, **flags), task, run)
+        learner.train()
+    return learner
+
+
+def widths(model: keras.Model) -> list[int]:
+    return [model.get_layer(f"stage{k}_block1_conv1").filters for k in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("criterion", ["l1", "taylor"])
+def test_ratio_is_honoured_and_proved(task, tmp_path, criterion):
+    learner = pruned(task, tmp_path / "run", "bfloat16", chn_criterion=criterion)
+    assert widths(learner.export()) == [2, 3, 4]
+    facts = learner.evaluate()
+    assert facts["kept_channels"] == {f"stage{k}_block1_conv1": k + 1 for k in (1, 2, 3)}
+    assert 0 <= facts["masked_vs_shrunk"] < 1e-4
+
+
+def test_the_channels_of_largest_norm_stay(task, tmp_path):
+    task = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, nb_epochs_ft=0))
+    dense = keras.models.load_model(task.pretrained).get_layer("stage2_block1_conv1").kernel.numpy()
+    kept = sorted(np.argsort(-np.abs(dense).sum((0, 1, 2)))[:3])
+    found = pruned(task, tmp_path / "run").export().get_layer("stage2_block1_conv1").kernel.numpy()
+    np.testing.assert_allclose(found, dense[..., kept], rtol=1e-6)
+
+
+def test_rounds_scope_and_sparse_training(task, tmp_path):
+    learner = pruned(
+        task,
+        tmp_path / "run",
+        chn_scope="all",
+        chn_nb_rounds=2,
+        chn_criterion="bn",
+        chn_bn_l1=0.01,
+        chn_target_macs=0.5,
+    )
+    stages = {path.stem for path in (tmp_path / "run" / "stages").iterdir()}
+    assert stages == {"sparse", "prune1", "round1", "prune2", "recalibrate", "fine_tune"}
+    share = cost.macs(learner.export()) / cost.macs(task.build_model())
+    assert 0.3 < share <= 0.5
+    assert learner.export().get_layer("stem").filters < 4
+
+
+def test_protected_layers_keep_their_inputs_and_outputs(task, tmp_path):
+    model = pruned(task, tmp_path / "run", skip_layers="stage1_block1_conv2, stage3*conv1").export()
+    assert widths(model) == [4, 3, 8]
+    with pytest.raises(UsageError, match="--skip_layers conv9: no layer of resnet8 has such a name"):
+        pruned(task, tmp_path / "other", skip_layers="conv9")
+
+
+def test_nothing_to_prune(task, tmp_path):
+    with pytest.raises(UsageError, match="has no channel group that may be pruned"):
+        pruned(task, tmp_path / "run", skip_layers="*conv1")
+
+
+def test_ratio_zero_changes_nothing(task, tmp_path):
+    before = keras.models.load_model(task.pretrained).get_weights()
+    task = dataclasses.replace(task, load_data=lambda: pytest.fail("the data were read"))
+    after = pruned(task, tmp_path / "run", chn_prune_ratio=0.0).export().get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_a_second_run_only_restores(task, tmp_path, monkeypatch):
+    first = pruned(task, tmp_path / "run")
+    monkeypatch.setattr(module, "scores_of", lambda *_: pytest.fail("ranked twice"))
+    second = pruned(task, tmp_path / "run")
+    weights = zip(first.export().get_weights(), second.export().get_weights(), strict=True)
+    assert all(np.array_equal(a, b) for a, b in weights)
