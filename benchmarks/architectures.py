@@ -74,9 +74,9 @@ def row(name: str) -> dict:
     for ratio in RATIOS:
         keep = plan(graph, ratio)
         begin = time.perf_counter()
-        small = shrink(model, keep)
+        small = shrink(graph, keep)
         seconds = time.perf_counter() - begin
-        expected = np.asarray(mask(model, keep).predict_on_batch(pictures), np.float64)
+        expected = np.asarray(mask(graph, keep).predict_on_batch(pictures), np.float64)
         difference = np.abs(expected - np.asarray(small.predict_on_batch(pictures))).max()
         errors.append(difference / np.sqrt(np.mean(expected**2)))
     with tempfile.TemporaryDirectory() as folder:

@@ -17,8 +17,8 @@ from secateur.training.train import train_dense
 from secateur.utils.errors import RunError
 
 
-def train(task: Task, learner_name: str, config: Any, where: Where, how: How) -> None:
-    """Carry out a whole run, or what is left of one, and print its table."""
+def train(task: Task, learner_name: str, config: Any, where: Where, how: How) -> dict:
+    """Carry out a whole run, or what is left of one; print its table and return its result."""
     entry = registry.find(learner_name)
     task = _with_starts(task, _dense_model(task, where, how) if entry.learner.needs_dense else None, how)
     run = run_of(task, learner_name, dataclasses.asdict(config), where, how, where.state_dir)
@@ -38,6 +38,7 @@ def train(task: Task, learner_name: str, config: Any, where: Where, how: How) ->
                 )
                 export.write_result(result_path, result)
         print(export.table(result))
+    return result
 
 
 def _with_starts(task: Task, dense: pathlib.Path | None, how: How) -> Task:

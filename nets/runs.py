@@ -63,10 +63,11 @@ def _weights_hash(task: Task) -> str:
     """Of the pretrained model's weights (its file also holds the time it was saved); "" where there is none."""
     if not task.pretrained.is_file():
         return ""
-    return _digest(load_pretrained(task))
+    return hash_of_weights(load_pretrained(task))
 
 
-def _digest(model: keras.Model) -> str:
+def hash_of_weights(model: keras.Model) -> str:
+    """The checksum of all weights, so that a run knows what it starts from."""
     digest = hashlib.sha256()
     for weight in model.get_weights():
         digest.update(weight.tobytes())
@@ -75,7 +76,7 @@ def _digest(model: keras.Model) -> str:
 
 def _distillation(wanted: Distillation) -> dict:
     """What a teacher changes: its weights, not where they lie."""
-    teacher = _digest(load_saved(wanted.teacher)) if wanted.teacher.is_file() else ""
+    teacher = hash_of_weights(load_saved(wanted.teacher)) if wanted.teacher.is_file() else ""
     return {"teacher": teacher, "weight": wanted.weight, "temperature": wanted.temperature}
 
 

@@ -12,16 +12,17 @@ from secateur.pruning.channel_graph import ChannelGraph, Keep
 from secateur.pruning.liveness import State
 
 
-def mask(model: keras.Model, keep: Keep) -> keras.Model:
+def mask(model: keras.Model | ChannelGraph, keep: Keep) -> keras.Model:
     """A copy of the model in which the input slices of all consumers are zero for every removed channel.
 
     Args:
+        model: or its graph, where that is at hand.
         keep: group name to ascending kept indices; groups not named stay whole.
 
     Raises:
         UsageError: a plan that does not fit the model (`ChannelGraph.removed`).
     """
-    graph = ChannelGraph(model)
+    graph = _graph(model)
     removed = np.array(sorted(graph.removed(keep)), int)
     copy = keras.models.clone_model(graph.model, clone_function=new_layer)
     copy.set_weights(graph.model.get_weights())
@@ -36,7 +37,7 @@ def mask(model: keras.Model, keep: Keep) -> keras.Model:
     return copy
 
 
-def shrink(model: keras.Model, keep: Keep) -> keras.Model:
+def shrink(model: keras.Model | ChannelGraph, keep: Keep) -> keras.Model:
     """A new model without the removed channels: the same function as `mask(model, keep)` to float rounding.
 
     Layers keep their names and classes. Where all channels of a group go, what is left of its branch is a constant; it
@@ -44,7 +45,7 @@ def shrink(model: keras.Model, keep: Keep) -> keras.Model:
 
     Args, Raises: as for `mask`.
     """
-    graph = ChannelGraph(model)
+    graph = _graph(model)
     model = graph.model
     builder = _Builder(graph, graph.removed(keep))
     names = {id(layer.output): layer.name for layer in model.layers if isinstance(layer, keras.layers.InputLayer)}
@@ -55,6 +56,10 @@ def shrink(model: keras.Model, keep: Keep) -> keras.Model:
     outputs = [values[id(t)] for t in graph.record.outputs]
     ends = (model.input, inputs), (model.output, outputs)
     return keras.Model(*(keras.tree.pack_sequence_as(form, flat) for form, flat in ends), name=model.name)
+
+
+def _graph(model: keras.Model | ChannelGraph) -> ChannelGraph:
+    return model if isinstance(model, ChannelGraph) else ChannelGraph(model)
 
 
 class _Builder:
