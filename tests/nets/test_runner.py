@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from secateur import export
 from secateur.datasets import cifar10
@@ -49,13 +50,29 @@ def small_cifar10(monkeypatch, tmp_path):
     return tmp_path / "data"
 
 
+@pytest.fixture
+def picture_folder(tmp_path):
+    generator = np.random.default_rng(0)
+    for part, count in (("train", 20), ("val", 5)):
+        for name in ("ant", "bee"):
+            folder = tmp_path / "pictures" / part / name
+            folder.mkdir(parents=True)
+            for k in range(count):
+                image = generator.integers(0, 256, (40, 48, 3)).astype(np.uint8)
+                (folder / f"{k}.jpg").write_bytes(tf.io.encode_jpeg(image).numpy())
+    return tmp_path / "pictures"
+
+
 @pytest.mark.parametrize("learner", registry.LEARNERS)
-@pytest.mark.parametrize("script", ["resnet_at_digits_run", "resnet_at_cifar10_run"])
-def test_every_learner_on_every_network(tmp_path, small_cifar10, monkeypatch, script, learner):
+@pytest.mark.parametrize("script", ["resnet_at_digits_run", "resnet_at_cifar10_run", "resnet_at_folder_run"])
+def test_every_learner_on_every_network(tmp_path, small_cifar10, picture_folder, monkeypatch, script, learner):
     argv = [*SHORT, *folders(tmp_path), f"--learner={learner}", *SHORT_FLAGS.get(learner, [])]
     if "cifar10" in script:
         argv += [f"--data_dir_local={small_cifar10}", "--batch_size=150", "--nb_epochs_rat=0.008"]
         argv += ["--dcp_nb_smpls=150"] * (learner == "dis-chn-pruned")
+    if "folder" in script:
+        argv += [f"--data_dir_local={picture_folder}", "--batch_size=20", "--image_size=32", "--nb_epochs_rat=0.03"]
+        argv += ["--dcp_nb_smpls=20"] * (learner == "dis-chn-pruned")
     path = runner.__file__.replace("runner.py", f"{script}.py")
     monkeypatch.setattr(sys, "argv", [path, *argv])
     with pytest.raises(SystemExit) as stopped:
