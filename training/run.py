@@ -2,12 +2,14 @@
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import pathlib
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import keras
 
@@ -103,6 +105,18 @@ class Run:
         self._forget_checkpoints(name, keep=0)
         self._outputs[name] = output
         return output
+
+    def shared(self, name: str, key: object, function: Callable[[], Any]) -> Any:
+        """A JSON-able value that runs beside this one find again by its key, such as a scan of the dense model."""
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
+        path = self.directory.parent / "shared" / f"{name}_{digest}.json"
+        if path.is_file():
+            with contextlib.suppress(json.JSONDecodeError):
+                return json.loads(path.read_text(encoding="utf-8"))
+            self.say(f"{path} is damaged: it is made again")
+        text = json.dumps(function())
+        write_atomically(path, text.encode())
+        return json.loads(text)
 
     def outputs(self, key: str) -> dict:
         """What the stages so far returned under a key, by stage."""

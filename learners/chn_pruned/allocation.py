@@ -1,7 +1,7 @@
 """How wide each group becomes: by ratio, or by what the whole network may cost."""
 
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import keras
 import numpy as np
@@ -33,10 +33,18 @@ def global_widths(scores: Scores, share: float) -> dict[str, int]:
 
 
 RANKINGS: dict[str, Callable[[Scores, float], dict[str, int]]] = {"uniform": uniform_widths, "global": global_widths}
+# Share 0 to 1 to the widths of all groups, wider for larger shares.
+Family = Callable[[float], Mapping[str, int]]
 
 
 def allocate(
-    config: ChnPrunedConfig, part: float, dense: keras.Model, model: keras.Model, scores: Scores, folder: pathlib.Path
+    config: ChnPrunedConfig,
+    part: float,
+    dense: keras.Model,
+    model: keras.Model,
+    groups: Collection[str],
+    family: Family,
+    folder: pathlib.Path,
 ) -> Widths:
     """The widths of all groups after one round.
 
@@ -44,27 +52,29 @@ def allocate(
         part: of the way from the dense network to the goal, 1 in the last round.
         dense: the network before the first round; ratio and targets are shares of it.
         model: the network now.
-        scores: of the channels that it still has.
+        groups: names of those that are pruned.
+        family: what `--chn_ranking` stands for.
         folder: for files that are timed.
     """
+    ratio = part * config.chn_prune_ratio
     if config.target:
         kind, share = config.target
-        widths = _by_target(config, (kind, 1 - part * (1 - share)), dense, model, scores, folder)
-    elif config.chn_ranking == "global":
-        sizes = ChannelGraph(dense).groups
-        left = sum(sizes[name].size for name in scores) * (1 - part * config.chn_prune_ratio)
-        widths = global_widths(scores, min(left / sum(map(len, scores.values())), 1.0))
+        widths = _by_target(config, (kind, 1 - part * (1 - share)), dense, model, family, folder)
+    elif config.chn_ranking == "uniform":
+        widths = _by_ratio(config, ratio, dense, groups)
     else:
-        widths = _by_ratio(config, part * config.chn_prune_ratio, dense, scores)
+        sizes = ChannelGraph(dense).groups
+        left = (1 - ratio) * sum(sizes[name].size for name in groups)
+        widths = fitted(family, lambda widths: sum(widths.values()), left, STEPS["macs"])
     if config.channel_multiple == "auto":
         widths = export.fastest_multiple(model, widths, folder)["widths"]
     return widths
 
 
-def _by_ratio(config: ChnPrunedConfig, ratio: float, dense: keras.Model, scores: Scores) -> Widths:
+def _by_ratio(config: ChnPrunedConfig, ratio: float, dense: keras.Model, groups: Collection[str]) -> Widths:
     graph = ChannelGraph(dense)
     multiple = 1 if config.channel_multiple == "auto" else int(config.channel_multiple)
-    widths = {name: nb_kept(graph.groups[name].size, ratio, multiple) for name in scores}
+    widths = {name: nb_kept(graph.groups[name].size, ratio, multiple) for name in groups}
     for name, width in widths.items():
         if width == 0 and not graph.removable(name):
             raise UsageError(
@@ -79,7 +89,7 @@ def _by_target(
     target: tuple[str, float],
     dense: keras.Model,
     model: keras.Model,
-    scores: Scores,
+    family: Family,
     folder: pathlib.Path,
 ) -> Widths:
     """The widest network that keeps at most a share of the dense one's MACs, parameters or LiteRT time."""
@@ -88,7 +98,7 @@ def _by_target(
     multiple = 1 if config.channel_multiple == "auto" else int(config.channel_multiple)
 
     def widths_at(x: float) -> Widths:
-        return rounded(RANKINGS[config.chn_ranking](scores, x), multiple, counted)
+        return rounded(family(x), multiple, counted)
 
     costs: dict[str, Callable[[Widths], float]] = {
         "macs": lambda widths: counted.macs(widths) / cost.macs(dense),

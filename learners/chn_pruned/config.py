@@ -25,7 +25,10 @@ class ChnPrunedConfig:
         choices=CRITERIA,
     )
     chn_ranking: str = option(
-        "uniform", "the same share in every group, or one ranking of all channels", choices=("uniform", "global")
+        "uniform",
+        "the same share in every group, one ranking of all channels, or as narrow as each group bears by a scan of the "
+        "loss (saved, and found again by later runs)",
+        choices=("uniform", "global", "sensitivity"),
     )
     chn_scope: str = option("block", "prune inside the blocks, or also the residual stream", choices=("block", "all"))
     chn_nb_rounds: int = option(1, "prune in so many rounds, with training in between")

@@ -5,16 +5,21 @@ et al. 2019 (first-order Taylor). Differs from the papers: a channel's score joi
 channels which an addition ties together go together; each round really shrinks the network.
 """
 
+import dataclasses
 import fnmatch
+import functools
+from collections.abc import Iterable
 
 import keras
+import numpy as np
 
 from secateur import export
 from secateur.datasets.arrays import take
 from secateur.learners.chn_pruned import ops
-from secateur.learners.chn_pruned.allocation import allocate
+from secateur.learners.chn_pruned.allocation import RANKINGS, Family, allocate
 from secateur.learners.chn_pruned.config import ChnPrunedConfig
 from secateur.learners.chn_pruned.criteria import scores_of
+from secateur.learners.chn_pruned.sensitivity import scan, sensitivity_widths
 from secateur.pruning import ChannelGraph, ChannelGroup
 from secateur.training.precision import to_training
 from secateur.training.pretrained import load_pretrained
@@ -77,7 +82,8 @@ class ChnPrunedLearner:
         def choose() -> dict:
             scores = scores_of(self.config.chn_criterion, graph, groups, self.task, self._batches(data), self.run.seed)
             part = index / self.config.chn_nb_rounds
-            widths = allocate(self.config, part, dense, exact, scores, self.run.directory / "widths")
+            family = self._family(index, graph, scores, data)
+            widths = allocate(self.config, part, dense, exact, scores, family, self.run.directory / "widths")
             return {"keep": {name: ops.best(values, widths[name]) for name, values in scores.items()}}
 
         keep = self.run.stage(f"prune{index}", choose)["keep"]
@@ -86,6 +92,25 @@ class ChnPrunedLearner:
         self._errors.append(error)
         self._kept |= {name: len(channels) for name, channels in keep.items()}
         self._model = to_training(shrunk, self.run.precision)
+
+    def _family(self, index: int, graph: ChannelGraph, scores: dict[str, np.ndarray], data: Dataset) -> Family:
+        """What the ranking makes of the scores: a share to the widths of all groups."""
+        if self.config.chn_ranking != "sensitivity":
+            return functools.partial(RANKINGS[self.config.chn_ranking], scores)
+
+        def measure() -> dict:
+            pictures = take(self._training(data, "sensitivity"), self.config.chn_nb_smpls // self._batch_size)
+            with self.run.progress("sensitivity", 0, len(scores)) as progress:
+                return scan(
+                    graph, scores, self.task.loss, pictures, lambda k, rise: progress.advance(k, {"rise": rise})
+                )
+
+        # The first round's scan is the same for every target: later runs from the same model find it.
+        key = [self.run.config.get("start"), dataclasses.asdict(self.config), index]
+        if index == 1 and not self.config.chn_bn_l1:
+            names = ("chn_criterion", "chn_scope", "chn_nb_smpls", "skip_layers")
+            key = [self.run.config.get("start"), *(getattr(self.config, name) for name in names), self.run.seed]
+        return functools.partial(sensitivity_widths, self.run.shared("sensitivity", key, measure))
 
     def _groups(self, graph: ChannelGraph) -> list[ChannelGroup]:
         """What may be pruned: the scope's groups, less those that a protected layer makes, passes on or reads."""
@@ -105,11 +130,18 @@ class ChnPrunedLearner:
             if group.prunable and not protected(group) and (self.config.chn_scope == "all" or not group.passes_add)
         ]
 
+    @property
+    def _batch_size(self) -> int:
+        return min(self.task.recipe.batch_size, self.config.chn_nb_smpls)
+
+    def _training(self, data: Dataset, purpose: str) -> Iterable:
+        return data.train_batches(self._batch_size, stream_seed(self.run, purpose))
+
     def _batches(self, data: Dataset) -> list:
+        """What the criterion reads."""
         if self.config.chn_criterion != "taylor":
             return []
-        size = min(self.task.recipe.batch_size, self.config.chn_nb_smpls)
-        return take(data.train_batches(size, stream_seed(self.run, "taylor")), self.config.chn_nb_smpls // size)
+        return take(self._training(data, "taylor"), self.config.chn_nb_smpls // self._batch_size)
 
     def _recalibrate(self, data: Dataset) -> None:
         """The norms of the shrunk network get its own statistics."""

@@ -1,8 +1,10 @@
+import functools
+
 import numpy as np
 import pytest
 
 from secateur import export
-from secateur.learners.chn_pruned.allocation import allocate, global_widths, uniform_widths
+from secateur.learners.chn_pruned.allocation import RANKINGS, allocate, global_widths, uniform_widths
 from secateur.learners.chn_pruned.config import ChnPrunedConfig
 from secateur.nets.resnet import resnet
 from secateur.pruning import cost, shrink
@@ -18,6 +20,10 @@ def dense():
     return resnet((8, 8, 1), 3, 8, (12, 20, 28))
 
 
+def allocated(config, part, dense, model, scores, folder):
+    return allocate(config, part, dense, model, scores, functools.partial(RANKINGS[config.chn_ranking], scores), folder)
+
+
 def test_uniform_and_global_rankings():
     assert list(uniform_widths(SCORES, 0.5).values()) == [6, 10, 14]
     assert list(uniform_widths(SCORES, 0.0).values()) == [1, 1, 1]
@@ -31,7 +37,7 @@ def test_uniform_and_global_rankings():
 @pytest.mark.parametrize("ranking", ["uniform", "global"])
 def test_counted_targets_are_met_closely(dense, tmp_path, kind, ranking):
     config = ChnPrunedConfig(**{f"chn_target_{kind}": 0.6, "chn_ranking": ranking})
-    widths = allocate(config, 1.0, dense, dense, SCORES, tmp_path)
+    widths = allocated(config, 1.0, dense, dense, SCORES, tmp_path)
     count = getattr(cost, kind)
     share = count(shrink(dense, first_channels(widths))) / count(dense)
     assert 0.52 < share <= 0.6
@@ -39,19 +45,25 @@ def test_counted_targets_are_met_closely(dense, tmp_path, kind, ranking):
 
 def test_rounds_go_to_the_goal_in_steps(dense, tmp_path):
     config = ChnPrunedConfig(chn_prune_ratio=0.5, chn_nb_rounds=2)
-    half = allocate(config, 0.5, dense, dense, SCORES, tmp_path)
+    half = allocated(config, 0.5, dense, dense, SCORES, tmp_path)
     assert list(half.values()) == [9, 15, 21]
     smaller = shrink(dense, first_channels(half))
     left = {name: values[: half[name]] for name, values in SCORES.items()}
-    assert list(allocate(config, 1.0, dense, smaller, left, tmp_path).values()) == [6, 10, 14]
+    assert list(allocated(config, 1.0, dense, smaller, left, tmp_path).values()) == [6, 10, 14]
 
 
 def test_latency_is_fitted_by_measuring(dense, tmp_path, monkeypatch):
     monkeypatch.setattr(export, "relative_latency", lambda _, __, widths, ___: sum(widths.values()) / 60)
-    widths = allocate(ChnPrunedConfig(chn_target_latency=0.7), 1.0, dense, dense, SCORES, tmp_path)
+    widths = allocated(ChnPrunedConfig(chn_target_latency=0.7), 1.0, dense, dense, SCORES, tmp_path)
     assert 0.65 < sum(widths.values()) / 60 <= 0.7
 
 
 def test_a_target_out_of_reach(dense, tmp_path):
     with pytest.raises(UsageError, match="the narrowest network still costs"):
-        allocate(ChnPrunedConfig(chn_target_macs=0.01), 1.0, dense, dense, SCORES, tmp_path)
+        allocated(ChnPrunedConfig(chn_target_macs=0.01), 1.0, dense, dense, SCORES, tmp_path)
+
+
+def test_a_ratio_over_one_ranking_counts_all_channels(dense, tmp_path):
+    config = ChnPrunedConfig(chn_prune_ratio=0.4, chn_ranking="global")
+    widths = allocated(config, 1.0, dense, dense, SCORES, tmp_path)
+    assert 0.55 * 60 < sum(widths.values()) <= 0.6 * 60

@@ -65,6 +65,16 @@ def test_rounds_scope_and_sparse_training(task, tmp_path):
     assert learner.export().get_layer("stem").filters < 4
 
 
+def test_a_sensitivity_scan_is_saved_and_found_by_the_next_target(task, tmp_path, monkeypatch):
+    first = pruned(task, tmp_path / "one", chn_ranking="sensitivity", chn_target_macs=0.7)
+    assert len(list((tmp_path / "shared").glob("sensitivity_*.json"))) == 1
+    monkeypatch.setattr(module, "scan", lambda *_: pytest.fail("scanned twice"))
+    second = pruned(task, tmp_path / "two", chn_ranking="sensitivity", chn_target_macs=0.6)
+    dense = cost.macs(task.build_model())
+    assert cost.macs(second.export()) <= 0.6 * dense
+    assert cost.macs(second.export()) <= cost.macs(first.export()) <= 0.7 * dense
+
+
 def test_protected_layers_keep_their_inputs_and_outputs(task, tmp_path):
     model = pruned(task, tmp_path / "run", skip_layers="stage1_block1_conv2, stage3*conv1").export()
     assert widths(model) == [4, 3, 8]
