@@ -1,6 +1,5 @@
 """Groups of channels that must be removed together."""
 
-import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
@@ -10,36 +9,12 @@ import numpy as np
 from secateur.pruning import summary
 from secateur.pruning.calls import functional, record
 from secateur.pruning.flows import DisjointSets, Flows
+from secateur.pruning.groups import ChannelGroup
 from secateur.pruning.liveness import NotRemovable, State, states
 from secateur.utils.errors import UsageError
 
 # Group name to the ascending indices of the channels that stay; a group that is not named stays whole.
 Keep = Mapping[str, Sequence[int]]
-
-
-@dataclasses.dataclass(frozen=True)
-class ChannelGroup:
-    """Channels that several layers make, pass on or read under one numbering, 0 to size - 1.
-
-    Attributes:
-        name: of the first layer that makes them.
-        size: number of channels.
-        producers: layers that make them: convolutions, dense layers.
-        consumers: layers that read them with a kernel.
-        members: layers in between: norms, depthwise convolutions, activations, merges.
-        prunable: whether any of them can be removed.
-        reason: why not, "" if prunable.
-        passes_add: whether they go through a sum, as the stream of a residual network does.
-    """
-
-    name: str
-    size: int
-    producers: tuple[str, ...]
-    consumers: tuple[str, ...]
-    members: tuple[str, ...]
-    prunable: bool
-    reason: str
-    passes_add: bool
 
 
 class ChannelGraph:

@@ -3,24 +3,13 @@
 import html
 import math
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+
+from secateur.pruning.groups import ChannelGroup
 
 ROW, LEFT, UNIT, WIDTH = 26, 240, 36, 1100
 
 
-class Group(Protocol):
-    """What is shown of a channel group."""
-
-    name: str
-    size: int
-    producers: tuple[str, ...]
-    consumers: tuple[str, ...]
-    members: tuple[str, ...]
-    prunable: bool
-    reason: str
-
-
-def table(groups: Mapping[str, Group]) -> str:
+def table(groups: Mapping[str, ChannelGroup]) -> str:
     """One line for each group: its width, who makes and reads its channels, whether they can go and why not."""
     rows = [("group", "channels", "made by", "read by", "between", "prunable")]
     rows += [
@@ -38,7 +27,7 @@ def table(groups: Mapping[str, Group]) -> str:
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
-def svg(groups: Mapping[str, Group], title: str) -> str:
+def svg(groups: Mapping[str, ChannelGroup], title: str) -> str:
     """A bar for each group, as long as the logarithm of its width: green where channels can go, grey where they stay.
 
     The layers, and the reason why channels stay, show when the pointer rests on a bar.
@@ -54,7 +43,7 @@ def svg(groups: Mapping[str, Group], title: str) -> str:
     return "\n".join([*parts, "</svg>\n"])
 
 
-def _bar(group: Group, top: int) -> str:
+def _bar(group: ChannelGroup, top: int) -> str:
     length = UNIT * (1 + math.log2(group.size))
     tip = f"{group.name}: made by {', '.join(group.producers)}; read by {', '.join(group.consumers) or 'nothing'}"
     tip += "" if group.prunable else f"; they stay: {group.reason}"

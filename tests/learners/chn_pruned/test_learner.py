@@ -4,20 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from secateur.export import save_keras
 from secateur.learners.chn_pruned import learner as module
 from secateur.learners.chn_pruned.config import ChnPrunedConfig
 from secateur.learners.chn_pruned.learner import ChnPrunedLearner
 from secateur.pruning import cost
 from secateur.utils.errors import UsageError
-from tests.training.helpers import open_run, tiny_task
-
-
-@pytest.fixture
-def task(tmp_path, randomise):
-    task = tiny_task(pretrained=tmp_path / "dense.keras")
-    save_keras(randomise(task.build_model()), task.pretrained)
-    return task
+from tests.training.helpers import open_run
 
 
 def pruned(task, directory, precision="float32", **flags):

@@ -13,13 +13,6 @@ from secateur.utils.errors import UsageError
 from tests.training.helpers import open_run, tiny_task
 
 
-@pytest.fixture
-def task(tmp_path, randomise):
-    task = tiny_task(pretrained=tmp_path / "dense.keras")
-    save_keras(randomise(task.build_model()), task.pretrained)
-    return task
-
-
 def pruned(task, directory, precision="float32", **flags):
     with open_run(directory, precision=precision).open() as run:
         learner = DisChnPrunedLearner(DisChnPrunedConfig(dcp_nb_stages=2, dcp_nb_smpls=32, **flags), task, run)
