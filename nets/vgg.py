@@ -1,8 +1,8 @@
 """VGG16 with batch norm.
 
 Reference: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015,
-configuration D. Differs from the paper: batch norm behind every convolution, in place of its bias; for small pictures one
-dense layer behind a global pooling instead of three.
+configuration D. Differs from the paper: batch norm behind every convolution, in place of its bias; for small pictures
+one dense layer behind a global pooling instead of three.
 """
 
 from collections.abc import Sequence
