@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
+from secateur.datasets.crops import centre_crop, random_crop
 from secateur.utils.errors import RunError, UsageError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 VALIDATION_NAMES = ("val", "validation", "test")
-# Share of the shorter side that the evaluation's centre crop takes, and the smallest share of the area in training.
-CENTRE, SMALLEST_AREA = 0.875, 0.35
+# Of a training crop: small pictures of small data sets bear less than ILSVRC-12's.
+SMALLEST_AREA = 0.35
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,7 +91,7 @@ class ImageFolder:
 
         def load(row: tf.Tensor, epoch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             key = tf.stack([tf.cast(seed, tf.int64) + (1 << 32) * epoch, tf.cast(row, tf.int64)])
-            return _random_crop(_decode(files[row]), self.image_size, key), labels[row]
+            return random_crop(tf.io.read_file(files[row]), self.image_size, key, SMALLEST_AREA), labels[row]
 
         first_epoch, skipped = divmod(first_step, per_epoch)
         rows = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max).flat_map(rows_of_epoch)
@@ -113,7 +114,7 @@ class ImageFolder:
         pairs = tf.data.Dataset.from_tensor_slices((list(files), labels))
 
         def load(file: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return _centre_crop(_decode(file), self.image_size), label
+            return centre_crop(tf.io.read_file(file), self.image_size), label
 
         return pairs.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
@@ -133,7 +134,7 @@ class _Named:
     def _broken(self) -> str:
         for file in self._files:
             try:
-                _decode(tf.constant(file))
+                tf.io.decode_image(tf.io.read_file(file), channels=3, expand_animations=False)
             except tf.errors.InvalidArgumentError:
                 return file
         return "a file"
@@ -176,29 +177,3 @@ def _files(folder: pathlib.Path) -> tuple[list[str], list[str]]:
             f"no pictures in {folder}/<class>/: name the folder that holds train and val with --data_dir_local"
         )
     return [str(path) for path in found], [path.parent.name for path in found]
-
-
-def _decode(file: tf.Tensor) -> tf.Tensor:
-    """[H, W, 3] uint8; grey pictures get three equal channels."""
-    return tf.io.decode_image(tf.io.read_file(file), channels=3, expand_animations=False)
-
-
-def _centre_crop(image: tf.Tensor, size: int) -> tf.Tensor:
-    height, width = tf.unstack(tf.shape(image)[:2])
-    side = tf.cast(CENTRE * tf.cast(tf.minimum(height, width), tf.float32), tf.int32)
-    cut = tf.image.crop_to_bounding_box(image, (height - side) // 2, (width - side) // 2, side, side)
-    return tf.ensure_shape(tf.image.resize(cut, [size, size], antialias=True), [size, size, 3])
-
-
-def _random_crop(image: tf.Tensor, size: int, key: tf.Tensor) -> tf.Tensor:
-    """A crop of random area and aspect, half of them mirrored."""
-    begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
-        tf.shape(image),
-        tf.zeros([0, 0, 4]),
-        seed=key,
-        aspect_ratio_range=(3 / 4, 4 / 3),
-        area_range=(SMALLEST_AREA, 1.0),
-        use_image_if_no_bounding_boxes=True,
-    )
-    resized = tf.image.resize(tf.slice(image, begin, extent), [size, size])
-    return tf.ensure_shape(tf.image.stateless_random_flip_left_right(resized, key + 1), [size, size, 3])
