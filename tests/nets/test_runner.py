@@ -1,16 +1,10 @@
 import itertools
 import json
-import runpy
 import shutil
-import sys
 
-import numpy as np
 import pytest
-import tensorflow as tf
 
 from secateur import export
-from secateur.datasets import cifar10
-from secateur.learners import registry
 from secateur.nets import resnet_at_digits_run, runner
 from secateur.training.task import Task
 from tests.training.helpers import pictures, tiny_task
@@ -18,8 +12,6 @@ from tests.training.helpers import pictures, tiny_task
 # Two steps of every stage: 1,437 pictures in batches of 700.
 SHORT = ["--nb_epochs_rat=0.01", "--batch_size=700", "--resnet_size=8", "--mixed_precision=float32"]
 SHORT_DCP = ["--dcp_nb_iters_block=2", "--dcp_nb_iters_layer=2", "--dcp_nb_stages=1", "--dcp_nb_smpls=700"]
-
-SHORT_FLAGS = {"dis-chn-pruned": SHORT_DCP, "chn-pruned": ["--chn_target_macs=0.52"]}
 
 
 def run(argv, make_task=resnet_at_digits_run.task, flags=resnet_at_digits_run.Flags) -> int:
@@ -35,56 +27,6 @@ def folders(tmp_path) -> list[str]:
 def result_of(tmp_path, learner: str) -> dict:
     (path,) = (tmp_path / "logs").glob(f"*_{learner}_*/result.json")
     return json.loads(path.read_text())
-
-
-@pytest.fixture
-def small_cifar10(monkeypatch, tmp_path):
-    monkeypatch.setattr(cifar10, "RECORDS_PER_FILE", 60)
-    folder = tmp_path / "data" / cifar10.FOLDER
-    folder.mkdir(parents=True)
-    generator = np.random.default_rng(0)
-    for name in (*cifar10.TRAIN_FILES, *cifar10.TEST_FILES):
-        records = generator.integers(0, 256, (60, cifar10.RECORD_BYTES))
-        records[:, 0] %= 10
-        records.astype(np.uint8).tofile(folder / name)
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def picture_folder(tmp_path):
-    generator = np.random.default_rng(0)
-    for part, count in (("train", 20), ("val", 5)):
-        for name in ("ant", "bee"):
-            folder = tmp_path / "pictures" / part / name
-            folder.mkdir(parents=True)
-            for k in range(count):
-                image = generator.integers(0, 256, (40, 48, 3)).astype(np.uint8)
-                (folder / f"{k}.jpg").write_bytes(tf.io.encode_jpeg(image).numpy())
-    return tmp_path / "pictures"
-
-
-@pytest.mark.parametrize("learner", registry.LEARNERS)
-@pytest.mark.parametrize("script", ["resnet_at_digits_run", "resnet_at_cifar10_run", "resnet_at_folder_run"])
-def test_every_learner_on_every_network(tmp_path, small_cifar10, picture_folder, monkeypatch, script, learner):
-    argv = [*SHORT, *folders(tmp_path), f"--learner={learner}", *SHORT_FLAGS.get(learner, [])]
-    if "cifar10" in script:
-        argv += [f"--data_dir_local={small_cifar10}", "--batch_size=150", "--nb_epochs_rat=0.008"]
-        argv += ["--dcp_nb_smpls=150"] * (learner == "dis-chn-pruned")
-    if "folder" in script:
-        argv += [f"--data_dir_local={picture_folder}", "--batch_size=20", "--image_size=32", "--nb_epochs_rat=0.03"]
-        argv += ["--dcp_nb_smpls=20"] * (learner == "dis-chn-pruned")
-    path = runner.__file__.replace("runner.py", f"{script}.py")
-    monkeypatch.setattr(sys, "argv", [path, *argv])
-    with pytest.raises(SystemExit) as stopped:
-        runpy.run_path(path, run_name="__main__")
-    assert stopped.value.code == 0
-    result = result_of(tmp_path, learner)
-    assert result["equivalence"]["shrunk_vs_tflite"] < 1e-3
-    model = result["pruned" if registry.find(learner).learner.needs_dense else "dense"]
-    assert {"accuracy", "top5", "loss", "params", "macs", "tflite_bytes", "latency_ms"} <= set(model)
-    if "pruned" in result:
-        assert 1.8 < result["dense"]["macs"] / model["macs"] < 2.1
-        assert result["epochs"]["fine_tune"] > 0
 
 
 @pytest.fixture(scope="module")

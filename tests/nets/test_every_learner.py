@@ -1,0 +1,120 @@
+"""Two steps of every stage of every learner on every network, narrow and with one block per stage."""
+
+import dataclasses
+import json
+import pathlib
+import runpy
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from secateur.datasets import cifar10
+from secateur.datasets.arrays import ArrayDataset, Augment
+from secateur.export import LiteModel
+from secateur.learners import registry
+from secateur.nets import runner
+from secateur.nets.cifarnet import cifarnet
+from secateur.nets.mobilenet import mobilenet_v1, mobilenet_v2
+from secateur.nets.resnet import resnet, resnet_ilsvrc12
+from secateur.nets.vgg import vgg16_cifar10
+from secateur.training.task import Recipe, Task
+
+RECIPE = Recipe(0.5, 0.01, 0.5, 0.01, batch_size=4, dcp_nb_iters_block=2, dcp_nb_iters_layer=2)
+# Each run script by one or more small builders of the same family: (height, channels) and the network.
+NETWORKS = {
+    "resnet_at_digits_run": {"resnet": (8, 1, lambda: resnet((8, 8, 1), 3, 8, (4, 6, 8)))},
+    "resnet_at_cifar10_run": {"resnet": (16, 3, lambda: resnet((16, 16, 3), 3, 8, (4, 6, 8)))},
+    "resnet_at_folder_run": {"resnet": (16, 3, lambda: resnet((16, 16, 3), 3, 8, (4, 6, 8)))},
+    "resnet_at_ilsvrc12_run": {
+        "basic": (32, 3, lambda: resnet_ilsvrc12(18, 3, 32, (4, 6, 8, 8), (1, 1, 1, 1))),
+        "bottleneck": (32, 3, lambda: resnet_ilsvrc12(50, 3, 32, (4, 4, 6, 6), (1, 1, 1, 1))),
+    },
+    "mobilenet_at_ilsvrc12_run": {
+        "v1": (32, 3, lambda: mobilenet_v1(3, 32, 0.25, ((16, 1), (32, 2), (32, 1)))),
+        "v2": (32, 3, lambda: mobilenet_v2(3, 32, 0.25, ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 2, 1)))),
+    },
+    "vgg_at_cifar10_run": {"vgg": (32, 3, lambda: vgg16_cifar10(3, 32, ((4, 4), (6,), (8,), (8,), (8,))))},
+    "cifarnet_at_cifar10_run": {"cifarnet": (16, 3, lambda: cifarnet(3, 16, ((4, 1), (6, 2), (8, 2))))},
+}
+FLAGS = {
+    "full-prec": [],
+    "chn-pruned": ["--chn_scope=all"],
+    "dis-chn-pruned": ["--dcp_nb_stages=1", "--dcp_nb_smpls=8", "--dcp_scope=all"],
+}
+CASES = [(script, name, learner) for script, nets in NETWORKS.items() for name in nets for learner in registry.LEARNERS]
+
+
+def test_no_learner_and_no_network_is_left_out():
+    scripts = {path.stem for path in pathlib.Path(runner.__file__).parent.glob("*_run.py")}
+    assert set(NETWORKS) == scripts
+    assert set(FLAGS) == set(registry.LEARNERS)
+
+
+def small_task(height: int, channels: int, build) -> Task:
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (24, height, height, channels)).astype(np.uint8)
+    labels = (np.arange(24) % 3).astype(np.int32)
+    data = ArrayDataset("noise", "abc", images[:16], labels[:16], images[16:], labels[16:], Augment(1, True))
+    return Task("small_at_noise", build, lambda: data, RECIPE)
+
+
+@pytest.mark.parametrize(("script", "name", "learner"), CASES)
+def test_two_steps_of_everything(tmp_path, script, name, learner):
+    task = small_task(*NETWORKS[script][name])
+    argv = [
+        f"--log_dir={tmp_path / 'logs'}",
+        f"--save_path={tmp_path / 'models'}",
+        f"--learner={learner}",
+        *FLAGS[learner],
+    ]
+    with pytest.raises(SystemExit) as stopped:
+        runner.main(lambda *_: task, runner.NoFlags, argv)
+    assert stopped.value.code == 0
+    (path,) = (tmp_path / "logs").glob(f"*_{learner}_*/result.json")
+    result = json.loads(path.read_text())
+    own = "pruned" if registry.find(learner).learner.needs_dense else "dense"
+    assert result["equivalence"]["shrunk_vs_tflite"] < 1e-3
+    images = task.load_data().test_images.astype(np.float32)
+    files = result["files"][own]
+    found = LiteModel(files["tflite"]).predict(images)
+    np.testing.assert_allclose(found, keras.models.load_model(files["keras"])(images), atol=1e-3, rtol=1e-3)
+    assert {"accuracy", "top5", "loss", "params", "macs", "tflite_bytes", "latency_ms"} <= set(result[own])
+    if own == "pruned":
+        assert result["pruned"]["macs"] < 0.55 * result["dense"]["macs"]
+
+
+@pytest.mark.parametrize("learner", registry.LEARNERS)
+def test_the_script_itself(tmp_path, monkeypatch, learner):
+    """CIFAR-10's, with files in the official layout."""
+    monkeypatch.setattr(cifar10, "RECORDS_PER_FILE", 60)
+    folder = tmp_path / "data" / cifar10.FOLDER
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    for name in (*cifar10.TRAIN_FILES, *cifar10.TEST_FILES):
+        records = generator.integers(0, 256, (60, cifar10.RECORD_BYTES))
+        records[:, 0] %= 10
+        records.astype(np.uint8).tofile(folder / name)
+    short = ["--resnet_size=8", "--batch_size=150", "--nb_epochs_rat=0.008", *FLAGS[learner]]
+    if learner == "dis-chn-pruned":
+        short += ["--dcp_nb_iters_block=2", "--dcp_nb_iters_layer=2"]
+    places = [f"--data_dir_local={tmp_path / 'data'}", f"--log_dir={tmp_path / 'logs'}", f"--save_path={tmp_path}"]
+    path = pathlib.Path(runner.__file__).with_name("resnet_at_cifar10_run.py")
+    monkeypatch.setattr(sys, "argv", [str(path), f"--learner={learner}", *short, *places])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(path), run_name="__main__")
+    assert stopped.value.code == 0
+    (path,) = (tmp_path / "logs").glob(f"*_{learner}_*/result.json")
+    result = json.loads(path.read_text())
+    assert result["data"] | {"sha256": ""} == {"name": "CIFAR-10", "train": 300, "test": 60, "sha256": ""}
+    assert result["task"] == "resnet8_at_cifar10"
+
+
+def test_tasks_of_the_scripts_are_as_they_say():
+    for name in NETWORKS:
+        module = __import__(f"secateur.nets.{name}", fromlist=["task"])
+        flags = getattr(module, "Flags", runner.NoFlags)()
+        task = module.task(flags, runner.Settings())
+        assert task.name.endswith(name.removesuffix("_run").split("_at_")[1])
+        assert dataclasses.is_dataclass(task.recipe)
