@@ -98,7 +98,8 @@ def _record(picture: pathlib.Path, label: int) -> bytes:
         "image/class/label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
         "image/filename": tf.train.Feature(bytes_list=tf.train.BytesList(value=[picture.name.encode()])),
     }
-    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+    # Map entries have no order of their own; the same pictures shall give the same bytes.
+    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString(deterministic=True)
 
 
 if __name__ == "__main__":

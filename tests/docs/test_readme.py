@@ -1,0 +1,44 @@
+import importlib.util
+import json
+import pathlib
+
+import pytest
+
+from secateur.export import LiteModel
+from secateur.pruning import ChannelGraph, cost
+from secateur.training.pretrained import load_saved
+
+ROOT = pathlib.Path(__file__).parents[2]
+RESULTS = sorted((ROOT / "results").glob("*/result.json"))
+
+
+def tool():
+    spec = importlib.util.spec_from_file_location("results_table", ROOT / "tools" / "results_table.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_table_is_that_of_the_committed_results():
+    assert tool().table(ROOT / "results") in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.parent.name)
+def test_committed_models_are_those_that_were_measured(path):
+    result = json.loads(path.read_text())
+    own = result.get("pruned", result["dense"])
+    model = load_saved(path.with_name("model.keras"))
+    assert (cost.macs(model), cost.params(model)) == (own["macs"], own["params"])
+    lite = path.with_name("model.tflite")
+    assert lite.stat().st_size == own["tflite_bytes"]
+    assert LiteModel(lite).input_shape == (1, *model.input_shape[1:])
+    assert path.with_name("command").is_file()
+    assert ChannelGraph(model).groups
+    assert str(pathlib.Path.home()) not in path.read_text()
+
+
+def test_the_files_that_it_names_exist():
+    text = (ROOT / "README.md").read_text()
+    for name in ("docs/own_model.md", "CONTRIBUTING.md", "CHANGELOG.md", "path.conf.template"):
+        assert name in text
+        assert (ROOT / name).is_file()
