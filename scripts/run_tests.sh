@@ -9,4 +9,5 @@ export CUDA_VISIBLE_DEVICES=-1 TF_CPP_MIN_LOG_LEVEL=3
 "$python" -m ruff check .
 "$python" -m ruff format --check .
 "$python" -m mypy
-exec "$python" -m pytest "$@"
+# Two processes, a file at a time: tracing is single-threaded, and fixtures of a module are made once.
+exec "$python" -m pytest -n 2 --dist loadfile "$@"

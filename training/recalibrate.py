@@ -1,9 +1,14 @@
 """Batch-norm statistics of a network that was changed without being trained."""
 
+import itertools
 from collections.abc import Iterable
 
 import keras
 import tensorflow as tf
+
+from secateur.training.run import Run
+from secateur.training.task import Dataset, Task
+from secateur.training.train import stream_seed
 
 NB_BATCHES = 20
 
@@ -26,3 +31,9 @@ def recalibrate(model: keras.Model, batches: Iterable[tuple[tf.Tensor, tf.Tensor
         model(images, training=True)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
+
+
+def recalibrate_stage(model: keras.Model, task: Task, data: Dataset, run: Run) -> None:
+    """`recalibrate` on training pictures, as the stage "recalibrate" of a run."""
+    batches = data.train_batches(task.recipe.batch_size, stream_seed(run, "recalibrate"))
+    run.stage("recalibrate", lambda: recalibrate(model, itertools.islice(batches, NB_BATCHES)), model.variables)

@@ -23,7 +23,7 @@ from secateur.learners.chn_pruned.sensitivity import scan, sensitivity_widths
 from secateur.pruning import ChannelGraph, ChannelGroup
 from secateur.training.precision import to_training
 from secateur.training.pretrained import load_pretrained
-from secateur.training.recalibrate import NB_BATCHES, recalibrate
+from secateur.training.recalibrate import recalibrate_stage
 from secateur.training.run import Run
 from secateur.training.task import Dataset, Task
 from secateur.training.train import stream_seed, train_model
@@ -55,7 +55,7 @@ class ChnPrunedLearner:
             self._prune(k, dense, data)
             if k < config.chn_nb_rounds:
                 self._train(f"round{k}", config.chn_nb_epochs_round, data)
-        self._recalibrate(data)
+        recalibrate_stage(self._model, self.task, data, self.run)
         self._train("fine_tune", recipe.nb_epochs_ft, data)
 
     def evaluate(self) -> dict:
@@ -142,9 +142,3 @@ class ChnPrunedLearner:
         if self.config.chn_criterion != "taylor":
             return []
         return take(self._training(data, "taylor"), self.config.chn_nb_smpls // self._batch_size)
-
-    def _recalibrate(self, data: Dataset) -> None:
-        """The norms of the shrunk network get its own statistics."""
-        batches = data.train_batches(self.task.recipe.batch_size, stream_seed(self.run, "recalibrate"))
-        variables = self._model.variables
-        self.run.stage("recalibrate", lambda: recalibrate(self._model, take(batches, NB_BATCHES)), variables)

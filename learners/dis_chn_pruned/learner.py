@@ -23,7 +23,7 @@ from secateur.training.distillation import distillation_loss
 from secateur.training.loop import fit
 from secateur.training.precision import to_training
 from secateur.training.pretrained import load_pretrained
-from secateur.training.recalibrate import NB_BATCHES, recalibrate
+from secateur.training.recalibrate import recalibrate_stage
 from secateur.training.run import Run
 from secateur.training.steps import scaled_for, train_step
 from secateur.training.task import Dataset, Task
@@ -61,7 +61,7 @@ class DisChnPrunedLearner:
             graph = ChannelGraph(self._model)
             keep = {group.name: self._prune(stage, group, widths[group.name], graph, data) for group in stage.groups}
             self._shrink(stage, keep, data)
-        self._recalibrate(data)
+        recalibrate_stage(self._model, self.task, data, self.run)
         recipe = self.task.recipe
         train_model(self._model, self.task, data, self.run, "fine_tune", recipe.nb_epochs_ft, recipe.learning_rate_ft)
 
@@ -156,12 +156,6 @@ class DisChnPrunedLearner:
         self._errors.append(error)
         self._kept |= keep
         self._model = to_training(shrunk, self.run.precision)
-
-    def _recalibrate(self, data: Dataset) -> None:
-        """The norms of the shrunk network get its own statistics."""
-        batches = data.train_batches(self.task.recipe.batch_size, stream_seed(self.run, "recalibrate"))
-        variables = self._model.variables
-        self.run.stage("recalibrate", lambda: recalibrate(self._model, take(batches, NB_BATCHES)), variables)
 
 
 def _first(value: int | None, default: int) -> int:
