@@ -18,7 +18,11 @@ class Learner(Protocol):
         """Carry out the method; a second call after a kill goes on where the first one stopped."""
 
     def evaluate(self) -> dict:
-        """Facts that only the learner knows, JSON-able: kept channels, equivalence of its own steps."""
+        """Facts that only the learner knows, JSON-able.
+
+        "plan", if there is one: group of the dense network to the channels that were kept. "masked_vs_shrunk": the
+        largest difference that its own equality gates saw.
+        """
 
     def export(self) -> keras.Model:
         """The finished model: functional, plain and as small as the method made it."""

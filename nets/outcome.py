@@ -1,6 +1,7 @@
 """What a run hands over: exported files, the proof that they are equal, their measurements."""
 
 import dataclasses
+import json
 import pathlib
 import subprocess
 from typing import Any
@@ -14,6 +15,7 @@ from secateur.pruning import cost
 from secateur.training.pretrained import load_pretrained
 from secateur.training.run import Run
 from secateur.training.task import Dataset, Task
+from secateur.utils.files import write_atomically
 
 NB_PICTURES_CHECKED = 256
 NB_PICTURES_CALIBRATION = 512
@@ -37,6 +39,10 @@ def hand_over(task: Task, learner_name: str, learner: Any, run: Run, where: Wher
         if not target.is_file():
             export.save_keras(models["dense"], target)
     facts = learner.evaluate()
+    plan = facts.pop("plan", {})
+    if plan:
+        write_atomically(folder / "plan.json", (json.dumps(plan) + "\n").encode())
+        facts["kept_channels"] = {name: len(channels) for name, channels in plan.items()}
     return {
         "task": task.name,
         "learner": learner_name,

@@ -39,7 +39,7 @@ class ChnPrunedLearner:
 
     def __init__(self, config: ChnPrunedConfig, task: Task, run: Run):
         self.config, self.task, self.run = config, task, run
-        self._kept: dict[str, int] = {}
+        self._plan: dict[str, list[int]] = {}
         self._errors: list[float] = []
 
     def train(self) -> None:
@@ -59,8 +59,8 @@ class ChnPrunedLearner:
         self._train("fine_tune", recipe.nb_epochs_ft, data)
 
     def evaluate(self) -> dict:
-        """The number of kept channels per group, and the largest error between masked and shrunk network."""
-        return {"kept_channels": self._kept, "masked_vs_shrunk": max(self._errors, default=0.0)}
+        """The kept channels of each group ("plan"), and the largest error between masked and shrunk network."""
+        return {"plan": self._plan, "masked_vs_shrunk": max(self._errors, default=0.0)}
 
     def export(self) -> keras.Model:
         return self._model
@@ -90,7 +90,10 @@ class ChnPrunedLearner:
         pictures = data.pictures(NB_PICTURES_CHECKED, self.run.seed)
         shrunk, error = export.shrink_checked(exact, keep, pictures, f"after round {index}")
         self._errors.append(error)
-        self._kept |= {name: len(channels) for name, channels in keep.items()}
+        for name, channels in keep.items():
+            # What is left of a group is numbered anew in each round; the plan numbers the dense network's channels.
+            before = self._plan.get(name)
+            self._plan[name] = [before[k] for k in channels] if before else channels
         self._model = to_training(shrunk, self.run.precision)
 
     def _family(self, index: int, graph: ChannelGraph, scores: dict[str, np.ndarray], data: Dataset) -> Family:

@@ -66,9 +66,8 @@ class DisChnPrunedLearner:
         train_model(self._model, self.task, data, self.run, "fine_tune", recipe.nb_epochs_ft, recipe.learning_rate_ft)
 
     def evaluate(self) -> dict:
-        """The number of kept channels per group, and the largest error between masked and shrunk network."""
-        kept = {name: len(channels) for name, channels in self._kept.items()}
-        return {"kept_channels": kept, "masked_vs_shrunk": max(self._errors, default=0.0)}
+        """The kept channels of each group ("plan"), and the largest error between masked and shrunk network."""
+        return {"plan": self._kept, "masked_vs_shrunk": max(self._errors, default=0.0)}
 
     def export(self) -> keras.Model:
         return self._model

@@ -19,6 +19,7 @@ from secateur.nets.cifarnet import cifarnet
 from secateur.nets.mobilenet import mobilenet_v1, mobilenet_v2
 from secateur.nets.resnet import resnet, resnet_ilsvrc12
 from secateur.nets.vgg import vgg16_cifar10
+from secateur.pruning import cost, shrink
 from secateur.training.task import Recipe, Task
 
 RECIPE = Recipe(0.5, 0.01, 0.5, 0.01, batch_size=4, dcp_nb_iters_block=2, dcp_nb_iters_layer=2)
@@ -83,6 +84,9 @@ def test_two_steps_of_everything(tmp_path, script, name, learner):
     assert {"accuracy", "top5", "loss", "params", "macs", "tflite_bytes", "latency_ms"} <= set(result[own])
     if own == "pruned":
         assert result["pruned"]["macs"] < 0.55 * result["dense"]["macs"]
+        plan = json.loads(path.with_name("plan.json").read_text())
+        smaller = shrink(keras.models.load_model(files["keras"].replace("model.keras", "dense.keras")), plan)
+        assert cost.macs(smaller) == result["pruned"]["macs"]
 
 
 @pytest.mark.parametrize("learner", registry.LEARNERS)
