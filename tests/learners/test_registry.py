@@ -12,7 +12,9 @@ FOLDER = pathlib.Path(registry.__file__).parent
 
 
 def test_unknown_name_lists_the_known_ones():
-    with pytest.raises(UsageError, match="--learner nothing: unknown; the learners are full-prec, dis-chn-pruned"):
+    with pytest.raises(
+        UsageError, match=f"--learner nothing: unknown; the learners are {', '.join(registry.LEARNERS)}"
+    ):
         registry.find("nothing")
 
 
