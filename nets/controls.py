@@ -20,10 +20,9 @@ def same_budget(task: Task, pruned: pathlib.Path, where: Where, how: How) -> dic
     """Scores of the dense model trained for as many more epochs as the pruned one was fine-tuned; never distilled."""
     task = dataclasses.replace(task, distillation=None)
     run = run_of(task, "same-budget", {}, where, how)
-    recipe = task.recipe
     with run.open():
         model = to_training(load_pretrained(task), how.precision)
-        train_model(model, task, task.load_data(), run, "fine_tune", recipe.nb_epochs_ft, recipe.learning_rate_ft)
+        train_model(model, task, task.load_data(), run, "fine_tune", task.recipe.fine_tuning)
         return _scores(model, task, run)
 
 
@@ -35,8 +34,8 @@ def from_scratch(task: Task, pruned: pathlib.Path, where: Where, how: How) -> di
     recipe = task.recipe
     with run.open():
         model = to_training(keras.models.clone_model(shape, clone_function=new_layer), how.precision)
-        nb_epochs = recipe.nb_epochs + recipe.nb_epochs_ft
-        train_model(model, task, task.load_data(), run, "scratch", nb_epochs, recipe.learning_rate)
+        phase = dataclasses.replace(recipe.training, nb_epochs=recipe.nb_epochs + recipe.nb_epochs_ft)
+        train_model(model, task, task.load_data(), run, "scratch", phase)
         return _scores(model, task, run)
 
 

@@ -93,6 +93,10 @@ def _dense_model(task: Task, where: Where, how: How) -> pathlib.Path:
     if path.is_file():
         print(f"starting from the pretrained model {path}", file=sys.stderr)
         return path
+    if task.start:
+        export.save_keras(task.start.load(), path)
+        print(f"the published weights are kept in {path}", file=sys.stderr)
+        return path
     print(
         f"no pretrained model at {path}: the dense model is trained first, {task.recipe.nb_epochs:g} epochs",
         file=sys.stderr,

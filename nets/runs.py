@@ -44,14 +44,16 @@ class How:
 def _dense_config(task: Task, how: How) -> dict:
     recipe = _recipe(task)
     used = {key: recipe[key] for key in recipe if not key.startswith("dcp_") and not key.endswith("_ft")}
-    return {"task": task.name, "learner": "full-prec", "recipe": used, "data": task.load_data().name} | how.config()
+    start = {"published": task.start.name} if task.start else {}
+    fixed = {"task": task.name, "learner": "full-prec", "recipe": used, "data": task.load_data().name}
+    return fixed | start | how.config()
 
 
 def _recipe(task: Task) -> dict:
-    """The part of the recipe that changes the weights."""
-    recipe = dataclasses.asdict(task.recipe)
+    """The part of the recipe that changes the weights, as JSON gives it back."""
+    recipe = {key: value for key, value in dataclasses.asdict(task.recipe).items() if value is not None}
     del recipe["batch_size_eval"]
-    return recipe
+    return json.loads(json.dumps(recipe))
 
 
 def hash_of(config: dict) -> str:

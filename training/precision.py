@@ -8,6 +8,9 @@ from secateur.training.layers import FusedBatchNormalization
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 # Pixel values and logits keep float32: bfloat16 has eight bits, and these layers cost nothing.
 FLOAT32_LAYERS = (keras.layers.Rescaling, keras.layers.Normalization, keras.layers.Softmax)
+# A processor's bfloat16 kernels work on blocks of 16 channels: a step of a ResNet-20 pruned by half, to 8 channels,
+# takes 140 ms in bfloat16, 138 ms in float32 and 114 ms with only the narrow layers in float32.
+NB_CHANNELS_BFLOAT16 = 16
 
 
 def resolve(mixed_precision: str, has_gpu: bool, has_bfloat16: bool) -> str:
@@ -34,7 +37,8 @@ def to_training(model: keras.Model, precision: str = "float32") -> keras.Model:
 
     Args:
         model: any functional model; it is not changed.
-        precision: "float32", "bfloat16" or "float16"; variables stay float32.
+        precision: "float32", "bfloat16" or "float16"; variables stay float32, and so do in "bfloat16" the layers that
+            read or make fewer than 16 channels.
 
     Returns:
         A model with the same layer names and the same weights.
@@ -45,7 +49,8 @@ def to_training(model: keras.Model, precision: str = "float32") -> keras.Model:
     def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
         if not isinstance(layer, keras.layers.Layer):  # an operation of keras.ops has no precision of its own
             return new_layer(layer)
-        keeps_float32 = layer.name in last or isinstance(layer, FLOAT32_LAYERS)
+        narrow = precision == "bfloat16" and _is_narrow(layer)
+        keeps_float32 = narrow or layer.name in last or isinstance(layer, FLOAT32_LAYERS)
         precise = "float32" if keeps_float32 else policy
         if type(layer) is keras.layers.BatchNormalization:
             return FusedBatchNormalization.from_config(layer.get_config() | {"dtype": precise})
@@ -54,3 +59,9 @@ def to_training(model: keras.Model, precision: str = "float32") -> keras.Model:
     copied = keras.models.clone_model(model, clone_function=copy)
     copied.set_weights(model.get_weights())
     return copied
+
+
+def _is_narrow(layer: keras.layers.Layer) -> bool:
+    """Whether a feature map [B, H, W, C] that a layer of the model reads or makes is too narrow for bfloat16."""
+    shapes = [tensor.shape for tensor in keras.tree.flatten([layer.input, layer.output])]
+    return any(len(shape) == 4 and shape[-1] < NB_CHANNELS_BFLOAT16 for shape in shapes)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from secateur.training.task import Phase
+
 
 @keras.saving.register_keras_serializable(package="secateur")
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
@@ -43,20 +45,33 @@ class Piecewise(keras.optimizers.schedules.LearningRateSchedule):
         initial: learning rate of the first phase.
         boundaries: ascending steps at which the next factor begins.
         factors: one more than boundaries, the first usually 1.
+        warm_up: steps in which the rate rises linearly to its value.
     """
 
-    def __init__(self, initial: float, boundaries: Sequence[int], factors: Sequence[float]):
+    def __init__(self, initial: float, boundaries: Sequence[int], factors: Sequence[float], warm_up: int = 0):
         super().__init__()
         if len(factors) != len(boundaries) + 1:
             raise ValueError(f"{len(factors)} factors for {len(boundaries)} boundaries: must be one more")
         self.initial, self.boundaries, self.factors = initial, list(boundaries), list(factors)
+        self.warm_up = warm_up
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         reached = tf.reduce_sum(tf.cast(tf.cast(step, tf.int64) >= tf.constant(self.boundaries, tf.int64), tf.int32))
-        return self.initial * tf.gather(tf.constant(self.factors, tf.float32), reached)
+        rising = tf.minimum((tf.cast(step, tf.float32) + 1) / max(self.warm_up, 1), 1.0)
+        return self.initial * rising * tf.gather(tf.constant(self.factors, tf.float32), reached)
 
     def get_config(self) -> dict:
-        return {"initial": self.initial, "boundaries": self.boundaries, "factors": self.factors}
+        shape = {"boundaries": self.boundaries, "factors": self.factors, "warm_up": self.warm_up}
+        return {"initial": self.initial, **shape}
+
+
+def schedule_of(phase: Phase, peak: float, nb_steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """The phase's learning rate over `nb_steps` steps, `peak` at its highest."""
+    if not phase.boundaries:
+        return OneCycle(peak, max(nb_steps, 1))
+    factors = [phase.factor**k for k in range(len(phase.boundaries) + 1)]
+    warm_up = round(nb_steps * phase.warm_up / phase.nb_epochs) if phase.nb_epochs else 0
+    return Piecewise(peak, [round(share * nb_steps) for share in phase.boundaries], factors, warm_up)
 
 
 def scaled_learning_rate(learning_rate: float, global_batch_size: int, batch_size_norm: int) -> float:

@@ -10,7 +10,7 @@ from secateur.training.loop import fit
 from secateur.training.precision import to_training
 from secateur.training.run import Run
 from secateur.training.steps import scaled_for, sgd, train_step
-from secateur.training.task import Dataset, Task
+from secateur.training.task import Dataset, Phase, Task
 
 
 def stream_seed(run: Run, stage: str) -> int:
@@ -24,15 +24,14 @@ def train_model(
     data: Dataset,
     run: Run,
     stage: str,
-    nb_epochs: float,
-    learning_rate: float,
+    phase: Phase,
     norm_l1: float = 0.0,
 ) -> keras.Model:
-    """Train in place for `nb_epochs` with one cycle of the learning rate, as one stage of the run.
+    """Train in place, as one stage of the run.
 
     Args:
         model: functional, in training form (`to_training`).
-        learning_rate: the peak, for the recipe's `batch_size_norm` pictures a step.
+        phase: how long, at which learning rate; `task.recipe.fine_tuning`, say.
         norm_l1: factor on the L1 norm of all batch-norm scales, which drives some of them towards zero.
 
     Returns:
@@ -40,11 +39,11 @@ def train_model(
     """
     recipe = task.recipe
     global_batch = recipe.batch_size * parallel.size()
-    nb_steps = schedules.nb_steps_of(nb_epochs, data.nb_train, global_batch)
-    peak = schedules.scaled_learning_rate(learning_rate, global_batch, recipe.batch_size_norm)
-    optimizer = scaled_for(run.precision, sgd(recipe, schedules.OneCycle(peak, max(nb_steps, 1))))
+    nb_steps = schedules.nb_steps_of(phase.nb_epochs, data.nb_train, global_batch)
+    peak = schedules.scaled_learning_rate(phase.learning_rate, global_batch, recipe.batch_size_norm)
+    optimizer = scaled_for(run.precision, sgd(recipe, schedules.schedule_of(phase, peak, nb_steps)))
     teacher = distillation_loss(task, run.precision)
-    step = train_step(model, optimizer, task.loss, recipe.weight_decay, teacher, norm_l1)
+    step = train_step(model, optimizer, task.loss, phase.weight_decay, teacher, norm_l1)
     seed = stream_seed(run, stage)
 
     def batches(first_step: int):
@@ -52,13 +51,13 @@ def train_model(
 
     def function() -> dict:
         fit(step, batches, nb_steps, run, stage, [*model.variables, *optimizer.variables])
-        return {"epochs": nb_epochs, "steps": nb_steps}
+        return {"epochs": phase.nb_epochs, "steps": nb_steps}
 
     run.stage(stage, function, model.variables)
     return model
 
 
 def train_dense(task: Task, data: Dataset, run: Run) -> keras.Model:
-    """The task's network, trained from scratch at full width."""
-    model = to_training(task.build_model(), run.precision)
-    return train_model(model, task, data, run, "dense", task.recipe.nb_epochs, task.recipe.learning_rate)
+    """The task's network, trained at full width from scratch or from published weights."""
+    model = to_training(task.start.load() if task.start else task.build_model(), run.precision)
+    return train_model(model, task, data, run, "dense", task.recipe.training)

@@ -48,7 +48,7 @@ class ChnPrunedLearner:
         if self.config.target is None and self.config.chn_prune_ratio == 0:
             self.run.say("--chn_prune_ratio 0.0 removes no channel: the model stays as it is")
             return
-        data, recipe, config = self.task.load_data(), self.task.recipe, self.config
+        data, config = self.task.load_data(), self.config
         if config.chn_bn_l1:
             self._train("sparse", config.chn_nb_epochs_bn_l1, data, norm_l1=config.chn_bn_l1)
         for k in range(1, config.chn_nb_rounds + 1):
@@ -56,7 +56,7 @@ class ChnPrunedLearner:
             if k < config.chn_nb_rounds:
                 self._train(f"round{k}", config.chn_nb_epochs_round, data)
         recalibrate_stage(self._model, self.task, data, self.run)
-        self._train("fine_tune", recipe.nb_epochs_ft, data)
+        self._train("fine_tune", self.task.recipe.nb_epochs_ft, data)
 
     def evaluate(self) -> dict:
         """The kept channels of each group ("plan"), and the largest error between masked and shrunk network."""
@@ -66,8 +66,8 @@ class ChnPrunedLearner:
         return self._model
 
     def _train(self, stage: str, nb_epochs: float, data: Dataset, norm_l1: float = 0.0) -> None:
-        rate = self.task.recipe.learning_rate_ft
-        train_model(self._model, self.task, data, self.run, stage, nb_epochs, rate, norm_l1)
+        phase = dataclasses.replace(self.task.recipe.fine_tuning, nb_epochs=nb_epochs)
+        train_model(self._model, self.task, data, self.run, stage, phase, norm_l1)
 
     def _prune(self, index: int, dense: keras.Model, data: Dataset) -> None:
         """One round: rank, allocate, shrink."""

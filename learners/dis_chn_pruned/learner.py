@@ -62,8 +62,7 @@ class DisChnPrunedLearner:
             keep = {group.name: self._prune(stage, group, widths[group.name], graph, data) for group in stage.groups}
             self._shrink(stage, keep, data)
         recalibrate_stage(self._model, self.task, data, self.run)
-        recipe = self.task.recipe
-        train_model(self._model, self.task, data, self.run, "fine_tune", recipe.nb_epochs_ft, recipe.learning_rate_ft)
+        train_model(self._model, self.task, data, self.run, "fine_tune", self.task.recipe.fine_tuning)
 
     def evaluate(self) -> dict:
         """The kept channels of each group ("plan"), and the largest error between masked and shrunk network."""
@@ -81,7 +80,7 @@ class DisChnPrunedLearner:
         recipe, seed = self.task.recipe, stream_seed(self.run, name)
         optimizer = scaled_for(self.run.precision, keras.optimizers.Adam(self.config.dcp_lrn_rate_adam))
         teacher = distillation_loss(self.task, self.run.precision)
-        step = train_step(self._model, optimizer, self.task.loss, recipe.weight_decay, teacher)
+        step = train_step(self._model, optimizer, self.task.loss, recipe.fine_tuning.weight_decay, teacher)
 
         def tune() -> None:
             fit(

@@ -5,6 +5,7 @@ import json
 import pathlib
 import runpy
 import sys
+import typing
 
 import keras
 import numpy as np
@@ -18,7 +19,7 @@ from secateur.nets import runner
 from secateur.nets.cifarnet import cifarnet
 from secateur.nets.mobilenet import mobilenet_v1, mobilenet_v2
 from secateur.nets.resnet import resnet, resnet_ilsvrc12
-from secateur.nets.vgg import vgg16_cifar10
+from secateur.nets.vgg import vgg16_cifar10, vgg16_ilsvrc12
 from secateur.pruning import cost, shrink
 from secateur.training.task import Recipe, Task
 
@@ -37,6 +38,7 @@ NETWORKS = {
         "v2": (32, 3, lambda: mobilenet_v2(3, 32, 0.25, ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 2, 1)))),
     },
     "vgg_at_cifar10_run": {"vgg": (32, 3, lambda: vgg16_cifar10(3, 32, ((4, 4), (6,), (8,), (8,), (8,))))},
+    "vgg_at_ilsvrc12_run": {"vgg": (32, 3, lambda: vgg16_ilsvrc12(3, 32, ((4, 4), (6,), (8,), (8,), (8,)), 16))},
     "cifarnet_at_cifar10_run": {"cifarnet": (16, 3, lambda: cifarnet(3, 16, ((4, 1), (6, 2), (8, 2))))},
 }
 FLAGS = {
@@ -118,7 +120,7 @@ def test_the_script_itself(tmp_path, monkeypatch, learner):
 def test_tasks_of_the_scripts_are_as_they_say():
     for name in NETWORKS:
         module = __import__(f"secateur.nets.{name}", fromlist=["task"])
-        flags = getattr(module, "Flags", runner.NoFlags)()
-        task = module.task(flags, runner.Settings())
+        flags = typing.get_type_hints(module.task)["flags"]
+        task = module.task(flags(), runner.Settings())
         assert task.name.endswith(name.removesuffix("_run").split("_at_")[1])
         assert dataclasses.is_dataclass(task.recipe)

@@ -38,10 +38,20 @@ def test_training_form(randomise, name):
     norms = [layer for layer in trained.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert norms
     assert all(type(layer) is FusedBatchNormalization for layer in norms)
-    assert trained.get_layer("stage1_block1_conv1").compute_dtype == name
+    assert trained.get_layer("stage2_block1_conv1").compute_dtype == name
     assert {trained.get_layer(end).compute_dtype for end in ("normalise", "logits")} == {"float32"}
     assert {variable.dtype for variable in trained.variables} == {"float32"}
     pictures = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 1)).astype(np.float32)
     tolerance = 1e-5 if name == "float32" else 0.1
     np.testing.assert_allclose(trained(pictures), model(pictures), atol=tolerance * 3)
     assert all(type(layer) is not FusedBatchNormalization for layer in model.layers)
+
+
+@pytest.mark.parametrize(("name", "narrow"), [("bfloat16", "float32"), ("float16", "float16")])
+def test_layers_too_narrow_for_bfloat16_stay_float32(name, narrow):
+    """Widths 8 and 16: what reads or makes 8 channels is float32, what reads and makes 16 is not."""
+    trained = precision.to_training(resnet((8, 8, 1), nb_classes=3, resnet_size=8, widths=(8, 16, 16)), name)
+    found = {layer: trained.get_layer(layer).compute_dtype for layer in ("stage1_block1_conv1", "stage2_block1_conv1")}
+    assert found == {"stage1_block1_conv1": narrow, "stage2_block1_conv1": narrow}
+    assert trained.get_layer("stage2_block1_conv1_norm").compute_dtype == name
+    assert trained.get_layer("stage2_block1_conv2").compute_dtype == name

@@ -2,7 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from secateur.training.schedules import OneCycle, Piecewise, nb_steps_of, scaled_learning_rate
+from secateur.training.schedules import OneCycle, Piecewise, nb_steps_of, scaled_learning_rate, schedule_of
+from secateur.training.task import Phase, Recipe, StepDecay
 
 
 def test_one_cycle_rises_and_falls_to_zero():
@@ -32,7 +33,24 @@ def test_piecewise_needs_one_more_factor():
         Piecewise(1.0, [1, 2], [1.0, 0.1])
 
 
-@pytest.mark.parametrize("schedule", [OneCycle(2.0, 100, 0.3), Piecewise(1.0, [3], [1.0, 0.5])])
+def test_warm_up_rises_linearly_to_the_first_phase():
+    schedule = Piecewise(1.0, [6], [1.0, 0.1], warm_up=4)
+    assert [round(float(schedule(k)), 3) for k in range(8)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 0.1, 0.1]
+
+
+def test_schedule_of_a_phase():
+    recipe = Recipe(10, 1.0, 4, 0.5, step_decay=StepDecay((0.5, 0.8), (0.75,), warm_up=2))
+    scratch = schedule_of(recipe.training, 1.0, 100)
+    assert [round(float(scratch(k)), 3) for k in (0, 9, 19, 49, 50, 79, 80, 99)] == [
+        *(0.05, 0.5, 1.0, 1.0),
+        *(0.1, 0.1, 0.01, 0.01),
+    ]
+    tuning = schedule_of(recipe.fine_tuning, 0.5, 40)
+    assert [round(float(tuning(k)), 3) for k in (0, 29, 30, 39)] == [0.5, 0.5, 0.05, 0.05]
+    assert isinstance(schedule_of(Phase(1, 0.1, 0.0), 0.1, 10), OneCycle)
+
+
+@pytest.mark.parametrize("schedule", [OneCycle(2.0, 100, 0.3), Piecewise(1.0, [3], [1.0, 0.5], 2)])
 def test_configuration_round_trip(schedule):
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(schedule))
     assert [float(again(k)) for k in (0, 3, 50)] == [float(schedule(k)) for k in (0, 3, 50)]
