@@ -18,8 +18,8 @@ from secateur.training.task import Recipe, StepDecay, Task
 from secateur.utils.flags import option
 from secateur.utils.paths import data_dir_for
 
-# Less weight decay after pruning: in 12 epochs of a ResNet-20 pruned by half, 5,000 held-out training pictures gave 88.1 %
-# with 5e-4 and 89.1 % with 1e-4.
+# Less weight decay after pruning: after 12 epochs of a ResNet-20 pruned by half, 88.1 % of 5,000 held-out training
+# pictures were right with 5e-4 and 89.1 % with 1e-4.
 RESNET_AT_CIFAR10 = Recipe(
     nb_epochs=75,
     learning_rate=0.25,
