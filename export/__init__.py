@@ -10,7 +10,7 @@ from secateur.export.report import machine_facts, read_result, table, write_labe
 from secateur.export.shrunk import shrink_checked
 from secateur.export.stock import save_keras, to_stock
 from secateur.export.tflite import LiteModel, save_tflite, to_tflite
-from secateur.export.widths import fastest_multiple, relative_latency
+from secateur.export.widths import fastest_multiple, relative_latency, widths_for_target
 
 __all__ = [
     "ALWAYS",
@@ -39,6 +39,7 @@ __all__ = [
     "table",
     "to_stock",
     "to_tflite",
+    "widths_for_target",
     "write_labels",
     "write_result",
 ]

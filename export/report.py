@@ -148,6 +148,9 @@ def _notes(result: Mapping, models: list[str]) -> list[str]:
         if key in result and "pruned" in result:
             lost = 100 * (result[key]["accuracy"] - result["pruned"]["accuracy"])
             notes.append(f"{title}: {_percent(result[key]['accuracy'])}; lost against it: {lost:.2f} points")
+    if "macs_method" in result.get("pruned", {}):
+        dense, own = result["dense"]["macs"], result["pruned"]["macs_method"]
+        notes.append(f"MACs by the method's own count: {_count(own)}, {_fewer(dense, own)}")
     notes += [_quantized(result, models, name) for name in ("float16", "int8") if name in result]
     errors = {
         key: value for key, value in result["equivalence"].items() if isinstance(value, float) and key != "tolerance"

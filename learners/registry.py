@@ -6,6 +6,8 @@ from secateur.learners.chn_pruned.config import ChnPrunedConfig
 from secateur.learners.chn_pruned.learner import ChnPrunedLearner
 from secateur.learners.dis_chn_pruned.config import DisChnPrunedConfig
 from secateur.learners.dis_chn_pruned.learner import DisChnPrunedLearner
+from secateur.learners.fcf.config import FcfConfig
+from secateur.learners.fcf.learner import FcfLearner
 from secateur.learners.full_prec.config import FullPrecConfig
 from secateur.learners.full_prec.learner import FullPrecLearner
 from secateur.learners.interface import Learner
@@ -23,6 +25,7 @@ LEARNERS: dict[str, Entry] = {
     "full-prec": Entry(FullPrecConfig, FullPrecLearner),
     "chn-pruned": Entry(ChnPrunedConfig, ChnPrunedLearner),
     "dis-chn-pruned": Entry(DisChnPrunedConfig, DisChnPrunedLearner),
+    "fcf": Entry(FcfConfig, FcfLearner),
 }
 
 

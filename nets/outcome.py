@@ -43,6 +43,9 @@ def hand_over(task: Task, learner_name: str, learner: Any, run: Run, where: Wher
     if plan:
         write_atomically(folder / "plan.json", (json.dumps(plan) + "\n").encode())
         facts["kept_channels"] = {name: len(channels) for name, channels in plan.items()}
+    method = {"macs_method": facts.pop("macs_method")} if "macs_method" in facts else {}
+    measured = _measured(models, files, data, task, how)
+    measured[own] |= method
     return {
         "task": task.name,
         "learner": learner_name,
@@ -61,7 +64,7 @@ def hand_over(task: Task, learner_name: str, learner: Any, run: Run, where: Wher
         "machine": export.machine_facts(),
         "files": files,
         **facts,
-        **_measured(models, files, data, task, how),
+        **measured,
     }
 
 

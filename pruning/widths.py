@@ -12,6 +12,8 @@ from secateur.pruning.cost import layer_macs
 from secateur.utils.errors import UsageError
 
 Widths = Mapping[str, int]
+# Share 0 to 1 to the widths of all groups, wider for larger shares.
+Family = Callable[[float], Widths]
 
 
 class WidthCost:
@@ -67,6 +69,26 @@ def fitted(widths_at: Callable[[float], Widths], cost: Callable[[Widths], float]
         else:
             high = middle
     return best
+
+
+def uniform_widths(sizes: Mapping[str, int], share: float) -> dict[str, int]:
+    """The same share of every group, at least one channel."""
+    return {name: max(1, round(share * size)) for name, size in sizes.items()}
+
+
+def global_widths(
+    scores: Mapping[str, np.ndarray], share: float, least: float = 0.0, most: float = 1.0
+) -> dict[str, int]:
+    """As many channels as one ranking of all groups gives each, at least one.
+
+    Args:
+        scores: of each group's channels, comparable between groups.
+        least, most: bounds on the share of a group that stays.
+    """
+    ranking = np.sort(np.concatenate(list(scores.values())))[::-1]
+    threshold = ranking[max(round(share * len(ranking)) - 1, 0)]
+    shares = {name: np.clip(np.mean(values >= threshold), least, most) for name, values in scores.items()}
+    return {name: max(1, round(float(shares[name]) * len(values))) for name, values in scores.items()}
 
 
 def _shares(graph: ChannelGraph, tensor: keras.KerasTensor) -> dict[str, float]:

@@ -48,6 +48,24 @@ def apply_gradients(
             variable.assign(value)
 
 
+# Pairs of a variable and the tensor that stands for it in a forward pass.
+Replaced = Sequence[tuple[keras.Variable, tf.Tensor]]
+
+
+def forward(model: keras.Model, images: tf.Tensor, replaced: Replaced) -> tf.Tensor:
+    """The model's outputs in training mode, computed with other tensors in place of some of its variables.
+
+    Gradients reach what the tensors were made of; moving statistics are updated as ever.
+    """
+    with keras.StatelessScope(state_mapping=replaced) as scope:
+        outputs = model(images, training=True)
+    for variable in model.non_trainable_variables:
+        value = scope.get_current_value(variable)
+        if value is not None:
+            variable.assign(value)
+    return outputs
+
+
 def train_step(
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
@@ -55,6 +73,7 @@ def train_step(
     weight_decay: float,
     distillation: DistillationLoss | None = None,
     norm_l1: float = 0.0,
+    replaced: Callable[[], Replaced] | None = None,
 ) -> Step:
     """A step on the loss plus weight decay: (images [B, H, W, C], labels [B]) to {"loss", "accuracy"}.
 
@@ -63,6 +82,7 @@ def train_step(
     Args:
         distillation: what a teacher adds to the loss of the first logits; reported as "distillation".
         norm_l1: factor on the L1 norm of all batch-norm scales (Network Slimming, Liu et al., 2017).
+        replaced: called under the tape in each step, what the model computes with in place of some variables.
     """
     variables, moving = model.trainable_variables, model.non_trainable_variables
     kernels = decayed_kernels(model)
@@ -72,7 +92,8 @@ def train_step(
     @tf.function
     def step(images: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
-            logits, *heads = _as_list(model(images, training=True))
+            outputs = forward(model, images, replaced()) if replaced else model(images, training=True)
+            logits, *heads = _as_list(outputs)
             data_loss = loss(labels, logits)
             auxiliary = [loss(labels, head) for head in heads]
             soft = [distillation(images, logits)] if distillation else []

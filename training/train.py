@@ -1,6 +1,7 @@
 """Training a model by the task's recipe: from scratch, or fine-tuning after pruning."""
 
 import zlib
+from collections.abc import Callable
 
 import keras
 
@@ -9,7 +10,7 @@ from secateur.training.distillation import distillation_loss
 from secateur.training.loop import fit
 from secateur.training.precision import to_training
 from secateur.training.run import Run
-from secateur.training.steps import scaled_for, sgd, train_step
+from secateur.training.steps import Replaced, scaled_for, sgd, train_step
 from secateur.training.task import Dataset, Phase, Task
 
 
@@ -26,12 +27,14 @@ def train_model(
     stage: str,
     phase: Phase,
     norm_l1: float = 0.0,
+    replaced: Callable[[], Replaced] | None = None,
 ) -> keras.Model:
     """Train in place, as one stage of the run.
 
     Args:
         model: functional, in training form (`to_training`).
         phase: how long, at which learning rate; `task.recipe.fine_tuning`, say.
+        norm_l1, replaced: as for `train_step`.
         norm_l1: factor on the L1 norm of all batch-norm scales, which drives some of them towards zero.
 
     Returns:
@@ -43,7 +46,7 @@ def train_model(
     peak = schedules.scaled_learning_rate(phase.learning_rate, global_batch, recipe.batch_size_norm)
     optimizer = scaled_for(run.precision, sgd(recipe, schedules.schedule_of(phase, peak, nb_steps)))
     teacher = distillation_loss(task, run.precision)
-    step = train_step(model, optimizer, task.loss, phase.weight_decay, teacher, norm_l1)
+    step = train_step(model, optimizer, task.loss, phase.weight_decay, teacher, norm_l1, replaced)
     seed = stream_seed(run, stage)
 
     def batches(first_step: int):

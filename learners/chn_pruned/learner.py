@@ -16,11 +16,12 @@ import numpy as np
 from secateur import export
 from secateur.datasets.arrays import take
 from secateur.learners.chn_pruned import ops
-from secateur.learners.chn_pruned.allocation import RANKINGS, Family, allocate
+from secateur.learners.chn_pruned.allocation import RANKINGS, allocate
 from secateur.learners.chn_pruned.config import ChnPrunedConfig
 from secateur.learners.chn_pruned.criteria import scores_of
 from secateur.learners.chn_pruned.sensitivity import scan, sensitivity_widths
 from secateur.pruning import ChannelGraph, ChannelGroup
+from secateur.pruning.widths import Family
 from secateur.training.precision import to_training
 from secateur.training.pretrained import load_pretrained
 from secateur.training.recalibrate import recalibrate_stage

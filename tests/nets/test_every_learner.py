@@ -44,6 +44,8 @@ NETWORKS = {
 FLAGS = {
     "full-prec": [],
     "chn-pruned": ["--chn_scope=all"],
+    # The scalars need about a hundred steps to become binary.
+    "fcf": ["--fcf_prune_ratio=0.5", "--fcf_nb_epochs=50"],
     "dis-chn-pruned": ["--dcp_nb_stages=1", "--dcp_nb_smpls=8", "--dcp_scope=all"],
 }
 CASES = [(script, name, learner) for script, nets in NETWORKS.items() for name in nets for learner in registry.LEARNERS]
@@ -105,6 +107,8 @@ def test_the_script_itself(tmp_path, monkeypatch, learner):
     short = ["--resnet_size=8", "--batch_size=150", "--nb_epochs_rat=0.008", *FLAGS[learner]]
     if learner == "dis-chn-pruned":
         short += ["--dcp_nb_iters_block=2", "--dcp_nb_iters_layer=2"]
+    if learner == "fcf":
+        short += ["--fcf_nb_epochs=60"]
     places = [f"--data_dir_local={tmp_path / 'data'}", f"--log_dir={tmp_path / 'logs'}", f"--save_path={tmp_path}"]
     path = pathlib.Path(runner.__file__).with_name("resnet_at_cifar10_run.py")
     monkeypatch.setattr(sys, "argv", [str(path), f"--learner={learner}", *short, *places])

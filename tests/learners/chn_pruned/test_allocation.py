@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from secateur import export
-from secateur.learners.chn_pruned.allocation import RANKINGS, allocate, global_widths, uniform_widths
+from secateur.learners.chn_pruned.allocation import RANKINGS, allocate
 from secateur.learners.chn_pruned.config import ChnPrunedConfig
 from secateur.nets.resnet import resnet
 from secateur.pruning import cost, shrink
@@ -25,12 +25,12 @@ def allocated(config, part, dense, model, scores, folder):
 
 
 def test_uniform_and_global_rankings():
-    assert list(uniform_widths(SCORES, 0.5).values()) == [6, 10, 14]
-    assert list(uniform_widths(SCORES, 0.0).values()) == [1, 1, 1]
+    assert list(RANKINGS["uniform"](SCORES, 0.5).values()) == [6, 10, 14]
+    assert list(RANKINGS["uniform"](SCORES, 0.0).values()) == [1, 1, 1]
     scores = {"a": np.array([1.0, 1.0, 1.0, 1.0]), "b": np.array([4.0, 0.0, 0.0, 0.0])}
     # Relative to the mean: a has four ones, b a four and zeros.
-    assert global_widths(scores, 5 / 8) == {"a": 4, "b": 1}
-    assert global_widths(scores, 1.0) == {"a": 4, "b": 4}
+    assert RANKINGS["global"](scores, 5 / 8) == {"a": 4, "b": 1}
+    assert RANKINGS["global"](scores, 1.0) == {"a": 4, "b": 4}
 
 
 @pytest.mark.parametrize("kind", ["macs", "params"])
@@ -53,7 +53,7 @@ def test_rounds_go_to_the_goal_in_steps(dense, tmp_path):
 
 
 def test_latency_is_fitted_by_measuring(dense, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "relative_latency", lambda _, __, widths, ___: sum(widths.values()) / 60)
+    monkeypatch.setattr(export.widths, "relative_latency", lambda _, __, widths, ___: sum(widths.values()) / 60)
     widths = allocated(ChnPrunedConfig(chn_target_latency=0.7), 1.0, dense, dense, SCORES, tmp_path)
     assert 0.65 < sum(widths.values()) / 60 <= 0.7
 

@@ -1,0 +1,131 @@
+"""Learner `fcf`: factorized convolutional filters.
+
+Reference: Li et al., "Compressing Convolutional Neural Networks via Factorized Convolutional Filters", CVPR 2019.
+Differs from the paper: with `--fcf_scope group` all filters that make one channel share a scalar, which multiplies the
+kernels that read the channel (behind the batch norm, which would cancel it), so that a scalar of 0 means exactly what
+shrinking does; the penalty grows to its highest value in a share of the steps, whatever their number; the scalars are
+rounded once, at the end.
+"""
+
+import dataclasses
+
+import keras
+
+from secateur import export
+from secateur.learners.fcf import convergence, ops
+from secateur.learners.fcf.admm import AdmmState, Rho, admm_step, update
+from secateur.learners.fcf.config import FcfConfig
+from secateur.learners.fcf.counts import planned_counts
+from secateur.learners.fcf.osqp_projection import OsqpProjection
+from secateur.learners.fcf.scopes import SCOPES, Scope
+from secateur.pruning import ChannelGraph
+from secateur.training import parallel, schedules
+from secateur.training.distillation import distillation_loss
+from secateur.training.loop import fit
+from secateur.training.precision import to_training
+from secateur.training.pretrained import load_pretrained
+from secateur.training.recalibrate import recalibrate_stage
+from secateur.training.run import Run
+from secateur.training.steps import scaled_for, sgd
+from secateur.training.task import Dataset, Phase, Task
+from secateur.training.train import stream_seed, train_model
+
+NB_PICTURES_CHECKED = 256
+# Of the fine-tuning's epochs, for the joint training.
+SHARE_OF_TUNING = 0.25
+# Points of the drawing of the scalars' convergence.
+NB_POINTS = 100
+
+
+class FcfLearner:
+    """Learns which filters stay, together with the weights, by ADMM; then removes the others and trains on."""
+
+    needs_dense = True
+
+    def __init__(self, config: FcfConfig, task: Task, run: Run):
+        self.config, self.task, self.run = config, task, run
+        self._facts: dict = {}
+
+    def train(self) -> None:
+        dense = load_pretrained(self.task)
+        self._model = to_training(dense, self.run.precision)
+        if not self.config.target and self.config.fcf_prune_ratio == 0:
+            self.run.say("--fcf_prune_ratio 0.0 removes no filter: the model stays as it is")
+            return
+        data = self.task.load_data()
+        pictures = data.pictures(NB_PICTURES_CHECKED, self.run.seed)
+        scope: Scope = SCOPES[self.config.fcf_scope](ChannelGraph(dense))
+        kept = self._train_scalars(scope, self._counts(scope, dense), data)
+        pruned, error = scope.pruned(self._model, kept, pictures)
+        self._model = to_training(pruned, self.run.precision)
+        recalibrate_stage(self._model, self.task, data, self.run)
+        before = self.run.stage("before", lambda: self._accuracy(data))
+        phase = self._phase(self.config.fcf_nb_epochs_ft, 1.0)
+        train_model(
+            self._model, self.task, data, self.run, "fine_tune", phase, replaced=scope.replaced(self._model, kept)
+        )
+        self._model, facts = scope.finished(self._model, kept, pictures, self.run)
+        self._facts = {"masked_vs_shrunk": error, "before_fine_tuning": before} | scope.plan(kept) | facts
+
+    def evaluate(self) -> dict:
+        """The kept channels ("plan") or filters, the accuracy before fine-tuning, what the equality gates saw."""
+        return dict(self._facts)
+
+    def export(self) -> keras.Model:
+        return self._model
+
+    def _counts(self, scope: Scope, dense: keras.Model) -> dict[str, int]:
+        magnitudes = scope.magnitudes()
+        return self.run.stage(
+            "counts", lambda: planned_counts(self.config, dense, magnitudes, self.run.directory / "widths")
+        )
+
+    def _train_scalars(self, scope: Scope, counts: dict[str, int], data: Dataset) -> dict[str, list[int]]:
+        """The joint training of weights and scalars; the rows' kept channels."""
+        recipe, config, phase = self.task.recipe, self.config, self._phase(self.config.fcf_nb_epochs, SHARE_OF_TUNING)
+        global_batch = recipe.batch_size * parallel.size()
+        nb_steps = schedules.nb_steps_of(phase.nb_epochs, data.nb_train, global_batch)
+        peak = schedules.scaled_learning_rate(phase.learning_rate, global_batch, recipe.batch_size_norm)
+        optimizer = scaled_for(self.run.precision, sgd(recipe, schedules.schedule_of(phase, peak, nb_steps)))
+        sizes = [len(values) for values in scope.magnitudes().values()]
+        state = AdmmState(sizes, [counts[name] for name in scope.rows])
+        solve = ops.box_projection if config.fcf_solver == "bisection" else OsqpProjection(sizes, list(counts.values()))
+        rho = Rho(config.fcf_rho_init, config.fcf_rho_max, round(config.fcf_rho_share * nb_steps))
+        step = admm_step(
+            self._model,
+            scope.gates(self._model),
+            state,
+            optimizer,
+            self.task.loss,
+            phase.weight_decay,
+            lambda gradient: update(
+                state, gradient, solve, rho(state.steps.value), config.fcf_lrn_rate, config.fcf_alpha
+            ),
+            distillation_loss(self.task, self.run.precision),
+        )
+        seed, every = stream_seed(self.run, "admm"), max(nb_steps // NB_POINTS, 1)
+
+        def batches(first_step: int):
+            return data.train_batches(recipe.batch_size, seed, first_step, parallel.rank(), parallel.size())
+
+        def log(done: int) -> None:
+            if done % every == 0:
+                convergence.log(self.run, scope.rows, state, done)
+
+        def train() -> dict:
+            variables = [*self._model.variables, *optimizer.variables, *state.variables]
+            fit(step, batches, nb_steps, self.run, "admm", variables, [log])
+            convergence.draw(self.run)
+            convergence.refuse_undecided(scope.rows, counts, state)
+            kept = dict(zip(scope.rows, [channels.tolist() for channels in state.kept()], strict=True))
+            return {"kept": kept, "epochs": phase.nb_epochs, "steps": nb_steps}
+
+        return self.run.stage("admm", train, self._model.variables)["kept"]
+
+    def _phase(self, nb_epochs: float | None, share: float) -> Phase:
+        phase = self.task.recipe.fine_tuning
+        return dataclasses.replace(phase, nb_epochs=share * phase.nb_epochs if nb_epochs is None else nb_epochs)
+
+    def _accuracy(self, data: Dataset) -> dict:
+        batches = data.eval_batches(self.task.recipe.batch_size_eval)
+        return {"accuracy": export.evaluate_keras(to_training(self._model, "float32"), batches)["accuracy"]}

@@ -1,0 +1,84 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from secateur.learners.fcf import ops
+from secateur.learners.fcf.admm import AdmmState, Rho, admm_step, update
+from secateur.pruning import ChannelGraph
+from secateur.pruning.gates import reader_gates
+from secateur.training.steps import sgd
+from secateur.training.task import cross_entropy
+from tests.training.helpers import tiny_task
+
+RATE, ALPHA = 0.1, 0.99
+
+
+def test_rho_grows_to_its_last_value_and_stays():
+    rho = Rho(0.01, 6.0, 200)
+    values = [float(rho(tf.constant(k))) for k in (0, 100, 200, 500)]
+    assert values == pytest.approx([0.01, np.sqrt(0.01 * 6), 6.0, 6.0], rel=1e-4)
+
+
+def test_one_update_by_numpy():
+    """Steps 2 to 6 of the algorithm, written out."""
+    state = AdmmState([4, 2], [2, 1])
+    generator = np.random.default_rng(0)
+    for variable in state.variables[:-1]:
+        variable.assign(generator.normal(0.5, 0.3, (2, 4)) * state.mask)
+    v, y1, y2 = (x.numpy() for x in (state.v, state.y1, state.y2))
+    gradient, rho = generator.normal(size=(2, 4)).astype(np.float32), 0.5
+    update(state, tf.constant(gradient), ops.box_projection, tf.constant(rho), RATE, ALPHA)
+    z1, z2 = state.z1.numpy(), state.z2.numpy()
+    np.testing.assert_allclose(z1.sum(axis=1), [2, 1], atol=1e-3)
+    np.testing.assert_allclose(z2[0], ops.sphere_projection(tf.constant(v + y2 / rho), state.mask)[0], rtol=1e-5)
+    penalty = y1 + y2 + rho * (2 * v - z1 - z2)
+    expected = (v - RATE * (ALPHA * penalty + (1 - ALPHA) * gradient)) * state.mask
+    np.testing.assert_allclose(state.v, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(state.y1, y1 + rho * (expected - z1), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(state.y2, y2 + rho * (expected - z2), rtol=1e-4, atol=1e-5)
+    assert int(state.steps) == 1
+
+
+@pytest.mark.parametrize("nb_steps", [150, 600])
+def test_scalars_become_binary_whatever_the_number_of_steps(nb_steps):
+    sizes, counts = [64, 16], [48, 8]
+    state, rho = AdmmState(sizes, counts), Rho(0.01, 6.0, nb_steps // 2)
+    wanted = np.random.default_rng(1).normal(size=state.mask.shape).astype(np.float32)
+
+    @tf.function
+    def step():
+        update(state, tf.constant(wanted), ops.box_projection, rho(state.steps.value), RATE, ALPHA)
+
+    for _ in range(nb_steps):
+        step()
+    assert np.max(ops.distance_to_binary(state.v.value, state.mask)) < 0.02
+    kept = state.kept()
+    assert [len(channels) for channels in kept] == counts
+    # The loss grows with the scalars of positive gradient, so those go.
+    assert np.mean(wanted[0][kept[0]]) < np.mean(wanted[0])
+
+
+def test_a_step_trains_weights_and_scalars_together(randomise):
+    task = tiny_task()
+    model, data = randomise(task.build_model()), task.load_data()
+    graph = ChannelGraph(model)
+    groups = [name for name, group in graph.groups.items() if group.prunable]
+    sizes = [graph.groups[name].size for name in groups]
+    state = AdmmState(sizes, [size // 2 for size in sizes])
+    seen = []
+
+    def note(gradient):
+        seen.append(gradient.shape)
+        update(state, gradient, ops.box_projection, tf.constant(1.0), RATE, ALPHA)
+
+    step = admm_step(model, reader_gates(graph, groups), state, sgd(task.recipe, 0.05), cross_entropy, 1e-4, note)
+    kernel, mean = model.get_layer("stem").kernel.numpy(), model.get_layer("stem_norm").moving_mean.numpy()
+    images, labels = next(iter(data.train_batches(16, 0)))
+    metrics = step(images, labels)
+    assert {"loss", "accuracy", "to_binary"} == set(metrics)
+    assert set(map(tuple, seen)) == {(len(groups), max(sizes))}
+    assert not np.allclose(model.get_layer("stem").kernel, kernel)
+    assert not np.allclose(model.get_layer("stem_norm").moving_mean, mean)
+    assert not np.allclose(state.v, state.mask)
+    assert isinstance(state.v, keras.Variable)

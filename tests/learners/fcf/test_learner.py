@@ -1,0 +1,87 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from secateur.learners.fcf.config import FcfConfig
+from secateur.learners.fcf.learner import FcfLearner
+from secateur.pruning import cost
+from secateur.training.loop import Stopped
+from secateur.utils.errors import RunError
+from tests.training.helpers import open_run
+
+FAST = {"fcf_nb_epochs": 40.0, "fcf_nb_epochs_ft": 1.0}
+
+
+def trained(task, directory, precision="float32", **flags):
+    with open_run(directory, precision=precision).open() as run:
+        learner = FcfLearner(FcfConfig(**(FAST | flags)), task, run)
+        learner.train()
+    return learner
+
+
+@pytest.mark.parametrize(("solver", "precision"), [("bisection", "bfloat16"), ("osqp", "float32")])
+def test_group_scope_gives_a_plain_smaller_network(task, tmp_path, solver, precision):
+    learner = trained(task, tmp_path / "run", precision, fcf_solver=solver, fcf_prune_ratio=0.5)
+    facts, model = learner.evaluate(), learner.export()
+    assert {
+        layer: model.get_layer(layer).filters for layer in ("stem", "stage2_block1_conv1", "stage3_block1_conv2")
+    } == {
+        "stem": 2,
+        "stage2_block1_conv1": 3,
+        "stage3_block1_conv2": 4,
+    }
+    assert all(len(facts["plan"][name]) == model.get_layer(name).filters for name in facts["plan"])
+    assert facts["masked_vs_shrunk"] < 1e-4
+    assert 0 <= facts["before_fine_tuning"]["accuracy"] <= 1
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    last = [line for line in lines if "distance/stem" in line][-1]
+    assert last["distance/stem"] < 0.1
+    assert "polyline" in (tmp_path / "run" / "scalars.svg").read_text()
+
+
+def test_filter_scope_gives_the_squeezed_network(task, tmp_path):
+    learner = trained(task, tmp_path / "run", fcf_scope="filter", fcf_prune_ratio=0.5)
+    facts, model = learner.evaluate(), learner.export()
+    assert facts["kept_filters"] == {f"stage{s}_block1_conv{k}": s + 1 for s in (1, 2, 3) for k in (1, 2)}
+    assert facts["macs_method"] < 0.5 * cost.macs(task.build_model())
+    assert facts["masked_vs_shrunk"] < 1e-4
+    assert set(facts["forms"]) == {f"stage{s}_block1_conv2" for s in (1, 2, 3)} | {
+        "stage2_block1_conv1",
+        "stage3_block1_conv1",
+    }
+    assert model.get_layer("stage1_block1_conv1").filters == 2
+    assert all(type(layer).__module__.startswith("keras.") for layer in model.layers)
+
+
+def test_scalars_that_stay_undecided_are_an_error(task, tmp_path):
+    with pytest.raises(RunError, match=r"stem: after 3 steps a scalar is .* give more --fcf_nb_epochs"):
+        trained(task, tmp_path / "run", fcf_nb_epochs=1.0)
+
+
+def test_a_kill_in_the_joint_training_keeps_the_scalars(task, tmp_path):
+    """Stopped after step 30 and started again: the same kept filters and weights as in one go."""
+    whole = trained(task, tmp_path / "whole")
+    run = open_run(tmp_path / "parts", save_step=10)
+    log = run.log
+
+    def stop_at_30(stage, step, metrics):
+        log(stage, step, metrics)
+        run.stop_requested = step >= 30
+
+    run.log = stop_at_30
+    with run.open(), pytest.raises(Stopped):
+        FcfLearner(FcfConfig(**FAST), task, run).train()
+    parts = trained(task, tmp_path / "parts")
+    assert parts.evaluate()["plan"] == whole.evaluate()["plan"]
+    for a, b in zip(parts.export().get_weights(), whole.export().get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_ratio_0_leaves_the_network_alone(task, tmp_path, capsys):
+    learner = trained(task, tmp_path / "run", fcf_prune_ratio=0.0)
+    assert "removes no filter" in capsys.readouterr().err
+    dense = keras.models.load_model(task.pretrained)
+    assert all(np.array_equal(a, b) for a, b in zip(learner.export().get_weights(), dense.get_weights(), strict=True))
+    assert learner.evaluate() == {}

@@ -1,0 +1,75 @@
+"""Line charts as SVG text that opens anywhere."""
+
+import html
+from collections.abc import Mapping, Sequence
+
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 320, 60, 180, 40, 40
+NB_TICKS = 5
+COLOURS = ("#4c9f70", "#c8553d", "#3d6fc8", "#8a5fbf", "#b8902f", "#2f9fb8", "#b04f86", "#6b6b6b")
+
+Points = Sequence[tuple[float, float]]
+
+
+def lines_svg(title: str, series: Mapping[str, Points], x_label: str, y_label: str) -> str:
+    """One line for each series of (x, y) points, its name beside its end.
+
+    Raises:
+        ValueError: no points at all.
+    """
+    everything = [point for points in series.values() for point in points]
+    if not everything:
+        raise ValueError(f"{title}: no points to draw")
+    xs, ys = zip(*everything, strict=True)
+    x_range, y_range = (min(xs), max(xs)), (min(0.0, min(ys)), max(ys) or 1.0)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
+        f'font-size="12" role="img" aria-label="{html.escape(title, quote=True)}">',
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
+        f'<text x="{LEFT}" y="22" font-size="14" font-weight="bold">{html.escape(title)}</text>',
+        *_axes(x_range, y_range, x_label, y_label),
+    ]
+    for k, (name, points) in enumerate(series.items()):
+        parts.append(_line(name, points, x_range, y_range, COLOURS[k % len(COLOURS)], TOP + 14 * (k + 1)))
+    return "\n".join([*parts, "</svg>\n"])
+
+
+def _place(value: float, span: tuple[float, float], first: float, last: float) -> float:
+    share = (value - span[0]) / ((span[1] - span[0]) or 1.0)
+    return first + share * (last - first)
+
+
+def _x(value: float, span: tuple[float, float]) -> float:
+    return _place(value, span, LEFT, WIDTH - RIGHT)
+
+
+def _y(value: float, span: tuple[float, float]) -> float:
+    return _place(value, span, HEIGHT - BOTTOM, TOP)
+
+
+def _axes(x_range: tuple[float, float], y_range: tuple[float, float], x_label: str, y_label: str) -> list[str]:
+    parts = []
+    for k in range(NB_TICKS):
+        x_value, y_value = (low + (high - low) * k / (NB_TICKS - 1) for low, high in (x_range, y_range))
+        y = _y(y_value, y_range)
+        parts += [
+            f'<line x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" stroke="#ddd"/>',
+            f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end" fill="#555">{y_value:.3g}</text>',
+            f'<text x="{_x(x_value, x_range):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle" fill="#555">'
+            f"{x_value:.4g}</text>",
+        ]
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    return [
+        *parts,
+        f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{html.escape(x_label)}</text>',
+        f'<text x="{LEFT}" y="{TOP - 6}" fill="#555">{html.escape(y_label)}</text>',
+    ]
+
+
+def _line(
+    name: str, points: Points, x_range: tuple[float, float], y_range: tuple[float, float], colour: str, top: float
+) -> str:
+    path = " ".join(f"{_x(x, x_range):.1f},{_y(y, y_range):.1f}" for x, y in points)
+    return (
+        f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
+        f'<text x="{WIDTH - RIGHT + 8}" y="{top:.0f}" fill="{colour}">{html.escape(name)}</text>'
+    )
