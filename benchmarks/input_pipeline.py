@@ -6,16 +6,13 @@
 """
 
 import argparse
-import json
 import pathlib
-import statistics
-import time
 
 import numpy as np
 import tensorflow as tf
+from turns import show, take_turns, write
 
 from secateur.datasets.arrays import ArrayDataset, Augment
-from secateur.export import machine_facts
 from secateur.nets.resnet import resnet
 from secateur.training import precision
 from secateur.training.steps import sgd, train_step
@@ -38,21 +35,23 @@ def main() -> None:
     recipe = Recipe(nb_epochs=1, learning_rate=0.1, nb_epochs_ft=1, learning_rate_ft=0.1)
     step = train_step(model, sgd(recipe, 0.01), cross_entropy, recipe.weight_decay)
     ready = tf.constant(images[:BATCH], tf.float32), tf.constant(labels[:BATCH])
-    times: dict[str, list[float]] = {"input": [], "step": []}
-    for _ in range(args.rounds + 1):
-        for name, nb, call in (("input", 100, lambda: next(batches)), ("step", 10, lambda: step(*ready))):
-            begin = time.perf_counter()
-            for _ in range(nb):
-                last = call()
-            np.asarray(last["loss"] if name == "step" else last[1])
-            times[name].append(1e3 * (time.perf_counter() - begin) / nb)
-    medians = {name: statistics.median(found[1:]) for name, found in times.items()}
+
+    def read(nb_batches: int) -> None:
+        for _ in range(nb_batches):
+            _, labels = next(batches)
+        np.asarray(labels)
+
+    def compute(nb_steps: int) -> None:
+        for _ in range(nb_steps):
+            metrics = step(*ready)
+        float(metrics["loss"])
+
+    contenders = {"input": lambda steps: read(10 * steps), "step": compute}
+    times = take_turns(contenders, args.rounds, 10)
+    medians = show(times | {"input": [found / 10 for found in times["input"]]})
     ratio = medians["step"] / medians["input"]
-    print(f"input {medians['input']:.2f} ms a batch, step {medians['step']:.1f} ms ({kind})")
-    print(f"{ratio:.1f} times as fast as the step needs (goal {GOAL})")
-    if args.out:
-        result = {"milliseconds": medians, "times_as_fast": ratio, "goal": GOAL, "machine": machine_facts()}
-        args.out.write_text(json.dumps(result, indent=2) + "\n")
+    print(f"{ratio:.1f} times as fast as the step needs (goal {GOAL}, {kind})")
+    write(args.out, {"milliseconds": medians, "times_as_fast": ratio, "goal": GOAL})
 
 
 if __name__ == "__main__":

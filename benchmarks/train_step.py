@@ -10,17 +10,14 @@ machine.
 import argparse
 import functools
 import importlib.util
-import json
 import pathlib
-import statistics
-import time
 from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
+from turns import show, take_turns, times_as_fast, write
 
-from secateur.export import machine_facts
 from secateur.nets.resnet import resnet
 from secateur.training import precision
 from secateur.training.steps import sgd, train_step
@@ -135,28 +132,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="steps per turn")
     parser.add_argument("--out", type=pathlib.Path, help="write the figures as JSON")
     args = parser.parse_args()
-    runs = contenders()
-    for run in runs.values():
-        run(3)
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(args.rounds):
-        for name, run in runs.items():
-            begin = time.perf_counter()
-            run(args.steps)
-            times[name].append(1e3 * (time.perf_counter() - begin) / args.steps)
-    medians = {name: statistics.median(found) for name, found in times.items()}
-    ratios = {}
-    for name, found in times.items():
-        print(f"{name:18} {medians[name]:7.1f} ms a step ({min(found):.1f} to {max(found):.1f})")
+    times = take_turns(contenders(), args.rounds, args.steps)
+    medians, ratios = show(times), {}
     for (mine, other), goal in GOALS.items():
-        if other in medians:
-            # The ratio of neighbours in time, not of the medians: what slows one slows the other.
-            ratio = statistics.median(b / a for a, b in zip(times[mine], times[other], strict=True))
+        if other in times:
+            ratio = times_as_fast(times[mine], times[other])
             ratios[f"{mine} against {other}"] = {"times_as_fast": round(ratio, 3), "goal": goal}
             print(f"{mine} is {ratio:.2f} times as fast as {other} (goal {goal})")
-    if args.out:
-        result = {"milliseconds": medians, "ratios": ratios, "turns": times, "machine": machine_facts()}
-        args.out.write_text(json.dumps(result, indent=2) + "\n")
+    write(args.out, {"milliseconds": medians, "ratios": ratios, "turns": times})
 
 
 if __name__ == "__main__":

@@ -1,0 +1,141 @@
+"""How much time factorized convolutional filters save in LiteRT, beside the multiply-accumulates that they save.
+
+    .venv/bin/python benchmarks/fcf_running_time.py --out results/fcf_running_time.json
+
+The two tables of the original description, made again: one 3x3 convolution (256 channels, 14x14) as a standard smaller
+convolution and as squeeze, convolution, expand, with the share of each part; and ResNet-34 at 224 with random weights,
+four rates, both scopes, the whole model and its residual stages alone. One thread, batch 1, the files of a comparison
+take turns, medians. Run it on an idle machine.
+"""
+
+import argparse
+import pathlib
+import tempfile
+
+import keras
+import numpy as np
+from turns import write
+
+from secateur import export
+from secateur.learners.fcf import squeeze
+from secateur.nets.resnet import resnet_ilsvrc12
+from secateur.pruning import ChannelGraph, cost, shrink
+from secateur.pruning.widths import first_channels, nb_kept
+
+WIDTH, SIZE = 256, 14
+LAYER_RATES = (0.14, 0.25, 0.35, 0.5)
+MODEL_RATES = (0.15, 0.25, 0.35, 0.45)
+# Saved time over saved MACs, by scope and rate.
+GOALS = {"group": (0.75, 0.85, 0.85, 0.85), "filter": (0.45, 0.6, 0.6, 0.6)}
+
+
+def timed(models: dict[str, keras.Model]) -> dict[str, float]:
+    """Median milliseconds of each, in turns."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: pathlib.Path(folder) / f"{name}.tflite" for name in models}
+        for name, model in models.items():
+            export.save_tflite(model, files[name])
+        return {name: latency.median for name, latency in export.measure(files, seconds=60.0).items()}
+
+
+def convolution(nb_read: int, nb_made: int, kernel: int = 3) -> keras.Model:
+    inputs = keras.Input((SIZE, SIZE, nb_read), batch_size=1)
+    return keras.Model(inputs, keras.layers.Conv2D(nb_made, kernel, padding="same", use_bias=False)(inputs))
+
+
+def layer_row(rate: float) -> dict:
+    """One convolution, a share of its filters and of its input channels removed."""
+    kept = WIDTH - int(WIDTH * rate)
+    dense, small = convolution(WIDTH, WIDTH), convolution(kept, kept)
+    vector = np.zeros(WIDTH, np.float32)
+    vector[np.sort(np.random.default_rng(0).permutation(WIDTH)[:kept])] = 1.0
+    name = dense.layers[-1].name
+    custom = squeeze.build(dense, {name: (vector, vector)}, {name: squeeze.BOTH})
+    parts = {"squeeze": convolution(WIDTH, kept, 1), "conv": small, "expand": convolution(kept, WIDTH, 1)}
+    found = timed({"dense": dense, "standard": small, "custom": custom} | {f"part_{k}": m for k, m in parts.items()})
+    whole = sum(found[f"part_{part}"] for part in parts)
+    return {
+        "rate": rate,
+        "macs_down": 1 - cost.macs(small) / cost.macs(dense),
+        "standard_time_down": 1 - found["standard"] / found["dense"],
+        "custom_time_down": 1 - found["custom"] / found["dense"],
+        "shares": {part: found[f"part_{part}"] / whole for part in parts},
+        "milliseconds": found,
+    }
+
+
+def group_model(dense: keras.Model, rate: float) -> tuple[keras.Model, int]:
+    """Every channel group narrower by the rate; and its MACs."""
+    groups = {name: group.size for name, group in ChannelGraph(dense).groups.items() if group.prunable}
+    small = shrink(dense, first_channels({name: nb_kept(size, rate) for name, size in groups.items()}))
+    return small, cost.macs(small)
+
+
+def filter_model(dense: keras.Model, rate: float, folder: pathlib.Path) -> tuple[keras.Model, int, dict]:
+    """Random filters removed in every block; the fastest form of each layer, and the MACs by the paper's count."""
+    graph, generator = ChannelGraph(dense), np.random.default_rng(0)
+    sizes = {name: dense.get_layer(name).filters for name in squeeze.block_convolutions(graph)}
+    kept = {n: np.sort(generator.permutation(size)[: nb_kept(size, rate)]).tolist() for n, size in sizes.items()}
+    found = squeeze.masks(graph, kept)
+    masked = keras.models.clone_model(dense)
+    masked.set_weights(dense.get_weights())
+    for name, (read, made) in found.items():
+        kernel = masked.get_layer(name).kernel
+        kernel.assign(kernel * read[:, None] * made)
+    small, left = squeeze.without_inner_channels(masked, found)
+    forms = squeeze.fastest_forms(small, left, folder)["forms"]
+    return squeeze.build(small, left, forms), squeeze.method_macs(dense, found), forms
+
+
+def stages(model: keras.Model) -> keras.Model:
+    """The residual stages alone: from behind the stem's pooling to before the last pooling."""
+    begin, end = model.get_layer("stem_pool").output, model.get_layer("pool").input
+    inputs = keras.Input(begin.shape[1:], batch_size=1)
+    return keras.Model(inputs, keras.Model(begin, end)(inputs))
+
+
+def model_row(dense: keras.Model, rate: float, folder: pathlib.Path) -> dict:
+    """ResNet-34 at one rate, in both scopes."""
+    group, group_macs = group_model(dense, rate)
+    filtered, filter_macs, forms = filter_model(dense, rate, folder)
+    models = {"dense": dense, "group": group, "filter": filtered}
+    found = timed(models | {f"{name}_stages": stages(model) for name, model in models.items()})
+    row: dict = {"rate": rate, "milliseconds": found, "forms": forms}
+    for name, macs in (("group", group_macs), ("filter", filter_macs)):
+        macs_down, time_down = 1 - macs / cost.macs(dense), 1 - found[name] / found["dense"]
+        row[name] = {
+            "macs_down": macs_down,
+            "time_down": time_down,
+            "time_over_macs": time_down / macs_down,
+            "stages_macs_executed_down": 1 - cost.macs(stages(models[name])) / cost.macs(stages(dense)),
+            "stages_time_down": 1 - found[f"{name}_stages"] / found["dense_stages"],
+            "goal": GOALS[name][MODEL_RATES.index(rate)],
+        }
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=pathlib.Path, help="write the figures as JSON")
+    args = parser.parse_args()
+    layers = [layer_row(rate) for rate in LAYER_RATES]
+    for row in layers:
+        shares = ", ".join(f"{part} {100 * share:.1f} %" for part, share in row["shares"].items())
+        macs, standard, custom = (100 * row[key] for key in ("macs_down", "standard_time_down", "custom_time_down"))
+        print(f"layer: MACs down {macs:.1f} %, time of a standard convolution down {standard:.1f} %")
+        print(f"    of squeeze, convolution, expand down {custom:.1f} % ({shares})")
+    dense = resnet_ilsvrc12(34)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [model_row(dense, rate, pathlib.Path(folder)) for rate in MODEL_RATES]
+    for row in rows:
+        for name in ("group", "filter"):
+            found = row[name]
+            print(
+                f"ResNet-34, rate {row['rate']}, {name}: MACs down {100 * found['macs_down']:.1f} %, time down "
+                f"{100 * found['time_down']:.1f} %, ratio {found['time_over_macs']:.2f} (goal {found['goal']})"
+            )
+    write(args.out, {"layer": layers, "model": rows})
+
+
+if __name__ == "__main__":
+    main()
