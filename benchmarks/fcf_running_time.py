@@ -20,6 +20,7 @@ from secateur import export
 from secateur.learners.fcf import squeeze
 from secateur.nets.resnet import resnet_ilsvrc12
 from secateur.pruning import ChannelGraph, cost, shrink
+from secateur.pruning.blocks import branch_convolutions
 from secateur.pruning.widths import first_channels, nb_kept
 
 WIDTH, SIZE = 256, 14
@@ -74,7 +75,7 @@ def group_model(dense: keras.Model, rate: float) -> tuple[keras.Model, int]:
 def filter_model(dense: keras.Model, rate: float, folder: pathlib.Path) -> tuple[keras.Model, int, dict]:
     """Random filters removed in every block; the fastest form of each layer, and the MACs by the paper's count."""
     graph, generator = ChannelGraph(dense), np.random.default_rng(0)
-    sizes = {name: dense.get_layer(name).filters for name in squeeze.block_convolutions(graph)}
+    sizes = {name: dense.get_layer(name).filters for name in branch_convolutions(graph.record)}
     kept = {n: np.sort(generator.permutation(size)[: nb_kept(size, rate)]).tolist() for n, size in sizes.items()}
     found = squeeze.masks(graph, kept)
     masked = keras.models.clone_model(dense)

@@ -11,6 +11,8 @@ from secateur.learners.fcf.learner import FcfLearner
 from secateur.learners.full_prec.config import FullPrecConfig
 from secateur.learners.full_prec.learner import FullPrecLearner
 from secateur.learners.interface import Learner
+from secateur.learners.stripe.config import StripeConfig
+from secateur.learners.stripe.learner import StripeLearner
 from secateur.utils.errors import UsageError
 
 
@@ -26,6 +28,7 @@ LEARNERS: dict[str, Entry] = {
     "chn-pruned": Entry(ChnPrunedConfig, ChnPrunedLearner),
     "dis-chn-pruned": Entry(DisChnPrunedConfig, DisChnPrunedLearner),
     "fcf": Entry(FcfConfig, FcfLearner),
+    "stripe": Entry(StripeConfig, StripeLearner),
 }
 
 

@@ -10,6 +10,7 @@ from secateur import export
 from secateur.learners.fcf import squeeze
 from secateur.learners.fcf.counts import filter_magnitudes, group_magnitudes
 from secateur.pruning import ChannelGraph
+from secateur.pruning.blocks import branch_convolutions
 from secateur.pruning.gates import Gate, maker_gates, reader_gates
 from secateur.training.precision import to_training
 from secateur.training.run import Run
@@ -83,7 +84,7 @@ class FilterScope:
 
     def __init__(self, graph: ChannelGraph):
         self._graph = graph
-        self.rows = squeeze.block_convolutions(graph)
+        self.rows = branch_convolutions(graph.record)
         if not self.rows:
             raise UsageError(f"{graph.model.name} has no convolution inside a block: take --fcf_scope group")
 

@@ -5,7 +5,6 @@ block before kept; what the addition carries in the others it does not see. The 
 """
 
 import pathlib
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,43 +13,13 @@ import numpy as np
 
 from secateur.export.forms import fastest_forms as measured_forms
 from secateur.pruning import ChannelGraph, cost, rules, shrink
-from secateur.pruning.calls import Call, new_layer, record, replaced
+from secateur.pruning.calls import Call, new_layer, record
+from secateur.pruning.replay import replay
 
 # Layer to which input and which output channels are live, two vectors of 0 and 1.
 Masks = dict[str, tuple[np.ndarray, np.ndarray]]
 # How a convolution with dead inputs or outputs can be written.
 DENSE, SQUEEZE, EXPAND, BOTH = "dense", "squeeze", "expand", "squeeze_expand"
-
-
-def block_convolutions(graph: ChannelGraph) -> list[str]:
-    """The convolutions that carry scalars: those of the longest branch of every residual block, in the network's order.
-
-    So neither the first convolution nor a projection on the way around does. A network without additions is a chain of
-    convolutions, which all carry them.
-    """
-    calls = graph.record.calls
-    additions = [call for call in calls if isinstance(call.layer, keras.layers.Add)]
-    chosen: set[str] = set()
-    for addition in additions:
-        branches = [_branch(graph, tensor) for tensor in addition.inputs]
-        chosen.update(max(branches, key=len))
-    return [call.layer.name for call in calls if _is_plain(call.layer) and (call.layer.name in chosen or not additions)]
-
-
-def _is_plain(layer: keras.layers.Layer) -> bool:
-    return type(layer) is keras.layers.Conv2D and layer.groups == 1 and layer.bias is None
-
-
-def _branch(graph: ChannelGraph, tensor: keras.KerasTensor) -> list[str]:
-    """The convolutions before a tensor, back to where the branch begins: at a tensor that several layers read."""
-    makers = {id(t): call for call in graph.record.calls for t in call.outputs}
-    readers = Counter(id(t) for call in graph.record.calls for t in call.inputs)
-    found = []
-    while id(tensor) in makers and readers[id(tensor)] == 1 and len(makers[id(tensor)].inputs) == 1:
-        call = makers[id(tensor)]
-        found += [call.layer.name] if _is_plain(call.layer) else []
-        (tensor,) = call.inputs
-    return found
 
 
 def masks(graph: ChannelGraph, kept: Mapping[str, Sequence[int]]) -> Masks:
@@ -156,11 +125,11 @@ def build(model: keras.Model, found: Masks, forms: Mapping[str, str]) -> keras.M
 class _Rebuilder:
     def __init__(self, model: keras.Model, found: Masks, forms: Mapping[str, str]):
         self._model, self._found, self._forms = model, found, forms
-        self._record = record(model)
-        readers = {id(call.inputs[0]): call.layer for call in self._record.calls}
+        calls = record(model).calls
+        readers = {id(call.inputs[0]): call.layer for call in calls}
         # The norm behind a convolution that expands, by its name; the expansion comes behind the norm.
         self._norms: dict[str, str] = {}
-        for call in self._record.calls:
+        for call in calls:
             reader = readers.get(id(call.outputs[0]))
             if self._expands(call.layer.name) and isinstance(reader, keras.layers.BatchNormalization):
                 self._norms[reader.name] = call.layer.name
@@ -169,25 +138,12 @@ class _Rebuilder:
         return self._forms.get(name) in (EXPAND, BOTH)
 
     def model(self) -> keras.Model:
-        inputs = [keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name) for t in self._record.inputs]
-        values = {id(t): x for t, x in zip(self._record.inputs, inputs, strict=True)}
-        for call in self._record.calls:
-            values[id(call.outputs[0])] = self._call(call, values)
-        outputs = [values[id(t)] for t in self._record.outputs]
-        return keras.Model(inputs[0], outputs[0], name=self._model.name)
+        return replay(self._model, self._call)
 
-    def _call(self, call: Call, values: dict[int, Any]) -> Any:
-        layer = call.layer
-        if self._forms.get(layer.name, DENSE) != DENSE:
-            return self._convolution(layer, values[id(call.inputs[0])])
-        if layer.name in self._norms:
-            return self._norm(layer, values[id(call.inputs[0])])
-        args, kwargs = replaced(call.arguments, values)
-        copy = new_layer(layer)
-        outputs = copy(*args, **kwargs)
-        if getattr(layer, "weights", None):
-            copy.set_weights(layer.get_weights())
-        return outputs
+    def _call(self, call: Call, x: Any) -> Any:
+        if self._forms.get(call.layer.name, DENSE) != DENSE:
+            return self._convolution(call.layer, x)
+        return self._norm(call.layer, x) if call.layer.name in self._norms else None
 
     def _convolution(self, layer: keras.layers.Conv2D, x: Any) -> Any:
         read, made = (vector > 0 for vector in self._found[layer.name])

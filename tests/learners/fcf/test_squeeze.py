@@ -6,6 +6,7 @@ from secateur.learners.fcf import squeeze
 from secateur.nets.resnet import resnet, resnet_ilsvrc12
 from secateur.nets.vgg import vgg16_cifar10
 from secateur.pruning import ChannelGraph, cost
+from secateur.pruning.blocks import branch_convolutions
 
 NETWORKS = {
     "basic": lambda: resnet((8, 8, 1), 3, 14, (4, 6, 8)),
@@ -29,20 +30,10 @@ def some(model, names, share=0.5):
     return {n: sorted(generator.permutation(size)[: max(1, round(share * size))].tolist()) for n, size in sizes.items()}
 
 
-def test_only_convolutions_inside_blocks_carry_scalars():
-    graph = ChannelGraph(NETWORKS["basic"]())
-    expected = [f"stage{s}_block{b}_conv{k}" for s in (1, 2, 3) for b in (1, 2) for k in (1, 2)]
-    assert squeeze.block_convolutions(graph) == expected
-    names = squeeze.block_convolutions(ChannelGraph(NETWORKS["bottleneck"]()))
-    assert not [name for name in names if "stem" in name or "shortcut" in name or name == "logits"]
-    assert len(names) == 15
-    assert len(squeeze.block_convolutions(ChannelGraph(NETWORKS["chain"]()))) == 6
-
-
 def test_a_block_reads_what_the_block_before_kept():
     model = NETWORKS["basic"]()
     graph = ChannelGraph(model)
-    kept = some(model, squeeze.block_convolutions(graph))
+    kept = some(model, branch_convolutions(graph.record))
     found = squeeze.masks(graph, kept)
     assert found["stage1_block1_conv1"][0].all()
     assert np.flatnonzero(found["stage1_block2_conv1"][0]).tolist() == kept["stage1_block1_conv2"]
@@ -56,7 +47,7 @@ def test_a_block_reads_what_the_block_before_kept():
 def test_every_form_is_the_masked_network(randomise, network, form):
     model = randomise(NETWORKS[network]())
     graph = ChannelGraph(model)
-    found = squeeze.masks(graph, some(model, squeeze.block_convolutions(graph)))
+    found = squeeze.masks(graph, some(model, branch_convolutions(graph.record)))
     full = masked(model, found)
     small, left = squeeze.without_inner_channels(full, found)
     forms = {
@@ -75,7 +66,7 @@ def test_the_papers_count(randomise):
     """A rate of a quarter: the share that methods.md recomputes for ResNet-20, 41.6 %, less the norms it counts too."""
     model = resnet((32, 32, 3), 10, 20)
     graph = ChannelGraph(model)
-    kept = some(model, squeeze.block_convolutions(graph), 0.75)
+    kept = some(model, branch_convolutions(graph.record), 0.75)
     gone = 1 - squeeze.method_macs(model, squeeze.masks(graph, kept)) / cost.macs(model)
     assert gone == pytest.approx(0.416, abs=0.01)
 
@@ -83,7 +74,7 @@ def test_the_papers_count(randomise):
 def test_forms_are_measured_where_there_is_a_choice(tmp_path, randomise, monkeypatch):
     model = randomise(NETWORKS["basic"]())
     graph = ChannelGraph(model)
-    found = squeeze.masks(graph, some(model, squeeze.block_convolutions(graph)))
+    found = squeeze.masks(graph, some(model, branch_convolutions(graph.record)))
     small, left = squeeze.without_inner_channels(masked(model, found), found)
     seen = {}
 

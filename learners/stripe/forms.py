@@ -1,0 +1,119 @@
+"""Exact forms of a convolution with dead stripes, of stock Keras layers that LiteRT delegates.
+
+Differs from the released code: it gathers, shifts and scatters S feature maps, which is slower than the dense kernel.
+Here a 1x1 convolution makes the S maps, a depthwise convolution with a single 1 in each kernel shifts them, and a 1x1
+convolution of ones adds them up; or filters of one bounding box form a convolution with a smaller kernel.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+# A tensor to the layer's output.
+Form = Callable[[Any], Any]
+DENSE, STRIPES, BOXES = "dense", "stripes", "boxes"
+
+
+def live_stripes(kernel_KxKxIxO: np.ndarray) -> np.ndarray:
+    """Which stripes of a kernel are not all zero, [K, K, O] bool."""
+    return np.any(kernel_KxKxIxO != 0, axis=2)
+
+
+def forms_of(layer: keras.layers.Conv2D) -> dict[str, Form]:
+    """Every form that a layer can take; the dense one alone if nothing of it is dead.
+
+    Args:
+        layer: built, not grouped, not dilated in the other forms.
+    """
+    live = live_stripes(layer.kernel.numpy())
+    found: dict[str, Form] = {DENSE: lambda x: _copy(layer)(x)}
+    if live.all() or not live.any() or layer.dilation_rate != (1, 1) or layer.groups > 1:
+        return found
+    if layer.kernel_size != (1, 1):
+        found[STRIPES] = lambda x: stripe_form(layer, x)
+    boxes = _boxes(live)
+    if layer.strides == (1, 1) and layer.padding == "same" and set(boxes) != {layer.kernel_size}:
+        found[BOXES] = lambda x: box_form(layer, x)
+    return found
+
+
+def stripe_form(layer: keras.layers.Conv2D, x: Any) -> Any:
+    """All live stripes as a 1x1 convolution, shifted, summed.
+
+    out[y, x, o] = sum over live (i, j, o) of W[i, j, :, o] . padded[s y + i, s x + j], and the depthwise convolution
+    pads and strides just as the dense kernel does, so it is exact for every stride, padding and size.
+    """
+    kernel = layer.kernel.numpy()
+    rows, columns, filters = np.nonzero(live_stripes(kernel))
+    nb_stripes, nb_made = len(filters), kernel.shape[-1]
+    maps = kernel[rows, columns, :, filters].T[None, None]
+    shifts = np.zeros((*kernel.shape[:2], nb_stripes, 1), np.float32)
+    shifts[rows, columns, np.arange(nb_stripes), 0] = 1.0
+    sums = np.zeros((1, 1, nb_stripes, nb_made), np.float32)
+    sums[0, 0, np.arange(nb_stripes), filters] = 1.0
+    x = _with(keras.layers.Conv2D(nb_stripes, 1, use_bias=False, name=f"{layer.name}_stripes"), x, [maps])
+    shift = keras.layers.DepthwiseConv2D(
+        layer.kernel_size, layer.strides, layer.padding, use_bias=False, name=f"{layer.name}_shift"
+    )
+    return _summed(layer, _with(shift, x, [shifts]), sums)
+
+
+def box_form(layer: keras.layers.Conv2D, x: Any) -> Any:
+    """Filters of one centred bounding box (1x1, 1x3, 3x1, …) as a convolution with a kernel of that size.
+
+    A last 1x1 convolution brings the filters back into their order; where there is one box and no dead filter it is
+    left out.
+    """
+    kernel = layer.kernel.numpy()
+    live = live_stripes(kernel)
+    boxes = _boxes(live)
+    parts, order = [], []
+    for box, filters in boxes.items():
+        cut = kernel[:, :, :, filters]
+        for axis, size in enumerate(box):
+            first = (kernel.shape[axis] - size) // 2
+            cut = np.take(cut, range(first, first + size), axis)
+        name = f"{layer.name}_{box[0]}x{box[1]}"
+        part = keras.layers.Conv2D(len(filters), box, padding="same", use_bias=False, name=name)
+        parts.append(_with(part, x, [cut]))
+        order += filters
+    joined = keras.layers.Concatenate(name=f"{layer.name}_joined")(parts) if len(parts) > 1 else parts[0]
+    if order == list(range(kernel.shape[-1])) and not layer.use_bias:
+        return joined
+    sums = np.zeros((1, 1, len(order), kernel.shape[-1]), np.float32)
+    sums[0, 0, np.arange(len(order)), order] = 1.0
+    return _summed(layer, joined, sums)
+
+
+def _boxes(live: np.ndarray) -> dict[tuple[int, int], list[int]]:
+    """The smallest centred box around its live stripes to the filters that have it; dead filters are left out."""
+    found: dict[tuple[int, int], list[int]] = {}
+    for number in range(live.shape[-1]):
+        rows, columns = np.nonzero(live[:, :, number])
+        if len(rows):
+            ends = [(places, size) for places, size in zip((rows, columns), live.shape[:2], strict=True)]
+            height, width = (1 + 2 * int(np.abs(places - size // 2).max()) for places, size in ends)
+            found.setdefault((min(height, live.shape[0]), min(width, live.shape[1])), []).append(number)
+    return found
+
+
+def _summed(layer: keras.layers.Conv2D, x: Any, sums: np.ndarray) -> Any:
+    last = keras.layers.Conv2D(
+        sums.shape[-1], 1, use_bias=layer.use_bias, activation=layer.activation, name=f"{layer.name}_sum"
+    )
+    return _with(last, x, [sums, *([layer.bias.numpy()] if layer.use_bias else [])])
+
+
+def _copy(layer: keras.layers.Conv2D) -> Form:
+    def call(x: Any) -> Any:
+        return _with(type(layer).from_config(layer.get_config()), x, layer.get_weights())
+
+    return call
+
+
+def _with(layer: keras.layers.Layer, x: Any, weights: list[np.ndarray]) -> Any:
+    outputs = layer(x)
+    layer.set_weights(weights)
+    return outputs

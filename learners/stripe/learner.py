@@ -1,0 +1,130 @@
+"""Learner `stripe`: stripe-wise pruning.
+
+Reference: Meng et al., "Pruning Filter in Filter", NeurIPS 2020. Differs from the paper: it may begin with a trained
+network, whose skeletons begin as the lengths of its stripes; with `--stripe_target_macs` the threshold follows a
+schedule in place of being fixed, and nothing dies after the ramp; dead filters inside blocks leave the network, and for
+what remains the exporter takes the form that LiteRT runs fastest.
+"""
+
+import dataclasses
+
+import keras
+import numpy as np
+
+from secateur import export
+from secateur.learners.stripe import ops, rebuild
+from secateur.learners.stripe.config import StripeConfig
+from secateur.learners.stripe.picture import shapes_svg
+from secateur.learners.stripe.skeletons import Skeletons, stripe_step
+from secateur.pruning import ChannelGraph
+from secateur.training import parallel, schedules
+from secateur.training.distillation import distillation_loss
+from secateur.training.loop import fit
+from secateur.training.precision import to_training
+from secateur.training.pretrained import load_pretrained
+from secateur.training.run import Run
+from secateur.training.steps import scaled_for, sgd
+from secateur.training.task import Dataset, Phase, Task
+from secateur.training.train import stream_seed
+from secateur.utils.files import write_atomically
+
+NB_PICTURES_CHECKED = 256
+# Steps between two looks at the target.
+EVERY = 20
+
+
+class StripeLearner:
+    """Trains weights and filter skeletons, removes what died, writes the rest in its fastest form."""
+
+    needs_dense = True
+
+    def __init__(self, config: StripeConfig, task: Task, run: Run):
+        self.config, self.task, self.run = config, task, run
+        self._facts: dict = {}
+
+    def train(self) -> None:
+        config, data = self.config, self.task.load_data()
+        dense = self.task.build_model() if config.begins_anew else load_pretrained(self.task)
+        graph = ChannelGraph(dense)
+        model = to_training(dense, self.run.precision)
+        skeletons = Skeletons(graph, model, from_norms=not config.begins_anew)
+        self._train(model, skeletons, data)
+        masked = rebuild.folded(model, skeletons)
+        pictures = data.pictures(NB_PICTURES_CHECKED, self.run.seed)
+        small, error = export.shrink_checked(masked, rebuild.plan(graph, skeletons), pictures, "of dead filters")
+        chosen = self.run.stage("forms", lambda: rebuild.fastest_forms(small, self.run.directory / "forms"))
+        self._model = rebuild.build(small, chosen["forms"])
+        expected, found = (np.asarray(m(pictures, training=False)) for m in (small, self._model))
+        exact = export.check_equivalence("network and its stripe form", expected, found, export.SHRUNK_TOLERANCE)
+        self._facts = {
+            "plan": rebuild.plan(graph, skeletons),
+            "masked_vs_shrunk": max(error, exact),
+            "macs_method": rebuild.method_macs(graph.model, skeletons),
+            "forms": chosen["forms"],
+            "live_stripes": {name: float(np.mean(value != 0)) for name, value in skeletons.values().items()},
+        }
+        write_atomically(self.run.directory / "shapes.svg", shapes_svg(skeletons.values()).encode())
+
+    def evaluate(self) -> dict:
+        """The kept channels ("plan"), the share of live stripes and the form of each layer, the method's MACs."""
+        return dict(self._facts)
+
+    def export(self) -> keras.Model:
+        return self._model
+
+    def _train(self, model: keras.Model, skeletons: Skeletons, data: Dataset) -> None:
+        config, recipe, phase = self.config, self.task.recipe, self._phase()
+        global_batch = recipe.batch_size * parallel.size()
+        nb_steps = schedules.nb_steps_of(phase.nb_epochs, data.nb_train, global_batch)
+        peak = schedules.scaled_learning_rate(phase.learning_rate, global_batch, recipe.batch_size_norm)
+        optimizer = scaled_for(self.run.precision, sgd(recipe, schedules.schedule_of(phase, peak, nb_steps)))
+        strength = keras.Variable(config.stripe_sr, trainable=False, name="strength")
+        trained = _trained(model, config.stripe_freeze_weights)
+        step = stripe_step(
+            model,
+            skeletons,
+            trained,
+            optimizer,
+            self.task.loss,
+            phase.weight_decay,
+            strength,
+            0.0 if config.stripe_target_macs else config.stripe_threshold,
+            distillation_loss(self.task, self.run.precision),
+        )
+        full, ramp = skeletons.macs(), round(config.stripe_ramp * nb_steps)
+
+        def keep_to_target(done: int) -> None:
+            if config.stripe_target_macs and done <= ramp and (done % EVERY == 0 or done == ramp):
+                budget = ops.scheduled_share(done, ramp, config.stripe_target_macs) * full
+                skeletons.remove_up_to(ops.threshold_for(budget, skeletons.values(), skeletons.layers))
+                if done == ramp:
+                    strength.assign(0.0)
+            if done % self.run.summ_step == 0:
+                self.run.log("stripes", done, {"macs_share": skeletons.macs() / full})
+
+        seed = stream_seed(self.run, "stripe")
+
+        def batches(first_step: int):
+            return data.train_batches(recipe.batch_size, seed, first_step, parallel.rank(), parallel.size())
+
+        def train() -> dict:
+            state = [*model.variables, *optimizer.variables, *skeletons.variables, strength]
+            fit(step, batches, nb_steps, self.run, "stripe", state, [keep_to_target])
+            return {"epochs": phase.nb_epochs, "steps": nb_steps}
+
+        self.run.stage("stripe", train, [*model.variables, *skeletons.variables])
+
+    def _phase(self) -> Phase:
+        recipe = self.task.recipe
+        phase = recipe.training if self.config.begins_anew else recipe.fine_tuning
+        nb_epochs = self.config.stripe_nb_epochs
+        return phase if nb_epochs is None else dataclasses.replace(phase, nb_epochs=nb_epochs)
+
+
+def _trained(model: keras.Model, frozen: str) -> list[keras.Variable]:
+    """The weights that are trained besides the skeletons."""
+    if frozen == "no":
+        return model.trainable_variables
+    last = {id(v) for name in model.output_names for v in model.get_layer(name).trainable_variables}
+    norms = () if frozen == "weights_and_norms" else ("gamma", "beta")
+    return [v for v in model.trainable_variables if id(v) in last or v.path.rsplit("/", 1)[-1] in norms]

@@ -1,0 +1,99 @@
+"""Filter skeletons: which stripes of a filter live, and what they cost. Arrays or tensors in and out.
+
+Reference: Meng et al., "Pruning Filter in Filter", NeurIPS 2020. A stripe is the vector W[i, j, :, o] of a filter; the
+skeleton FS [K, K, O] scales each of them, and stripes of small |FS| are removed.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+
+def scaled_kernel(kernel_KxKxIxO: tf.Tensor, skeleton_KxKxO: tf.Tensor) -> tf.Tensor:
+    """W * FS, every stripe scaled (eq. 2)."""
+    return kernel_KxKxIxO * skeleton_KxKxO[:, :, None, :]
+
+
+def skeleton_gradient(gradient_KxKxO: tf.Tensor, skeleton_KxKxO: tf.Tensor, strength: float) -> tf.Tensor:
+    """The loss's gradient plus the subgradient of strength * |FS| (eq. 3); 0 for stripes that are dead."""
+    return (gradient_KxKxO + strength * tf.sign(skeleton_KxKxO)) * alive(skeleton_KxKxO)
+
+
+def thresholded(skeleton_KxKxO: tf.Tensor, threshold: tf.Tensor) -> tf.Tensor:
+    """The skeleton with 0 for all that is not larger than the threshold."""
+    return tf.where(tf.abs(skeleton_KxKxO) > threshold, skeleton_KxKxO, tf.zeros_like(skeleton_KxKxO))
+
+
+def alive(skeleton_KxKxO: tf.Tensor) -> tf.Tensor:
+    """1 for live stripes, 0 for dead ones."""
+    return tf.cast(tf.not_equal(skeleton_KxKxO, 0), skeleton_KxKxO.dtype)
+
+
+def initial_skeleton(kernel_KxKxIxO: np.ndarray) -> np.ndarray:
+    """How long each stripe of a trained kernel is beside the others of its layer, [K, K, O], mean 1; never 0.
+
+    Divided by it the kernel keeps its function, and small stripes begin near the threshold.
+    """
+    norms = np.sqrt(np.square(kernel_KxKxIxO).sum(axis=2))
+    return np.maximum(norms / max(norms.mean(), 1e-12), 1e-3).astype(np.float32)
+
+
+class StripeLayer(NamedTuple):
+    """What a convolution's stripes cost.
+
+    Attributes:
+        area: places of its output.
+        nb_read: channels that it reads.
+        source: the layer whose dead filters it does not read, "" where it reads all.
+    """
+
+    area: int
+    nb_read: int
+    source: str
+
+
+def method_macs(skeletons: Mapping[str, np.ndarray], layers: Mapping[str, StripeLayer], threshold: float = 0.0) -> int:
+    """Multiply-accumulates by the paper's count: live stripes times the live channels that they read times places.
+
+    Args:
+        skeletons: [K, K, O] by layer.
+        threshold: stripes of |FS| up to it count as dead.
+    """
+    live = {name: np.abs(skeleton) > threshold for name, skeleton in skeletons.items()}
+    total = 0
+    for name, layer in layers.items():
+        nb_read = live[layer.source].any(axis=(0, 1)).sum() if layer.source else layer.nb_read
+        total += int(live[name].sum()) * int(nb_read) * layer.area
+    return total
+
+
+def threshold_for(
+    budget: float, skeletons: Mapping[str, np.ndarray], layers: Mapping[str, StripeLayer], steps: int = 30
+) -> float:
+    """The smallest threshold that keeps the count within a budget, by halving."""
+    low, high = 0.0, max(float(np.abs(skeleton).max()) for skeleton in skeletons.values())
+    if method_macs(skeletons, layers) <= budget:
+        return 0.0
+    for _ in range(steps):
+        middle = (low + high) / 2
+        if method_macs(skeletons, layers, middle) > budget:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def scheduled_share(step: int, ramp: int, target: float) -> float:
+    """The share of the MACs that may live after a step: falls from 1 to the target, fast at first (cubic).
+
+    Zhu and Gupta, "To prune, or not to prune", 2017, eq. 1.
+    """
+    left = max(1.0 - step / max(ramp, 1), 0.0)
+    return target + (1.0 - target) * left**3
+
+
+def survival(skeletons: Sequence[np.ndarray]) -> np.ndarray:
+    """How often each position of the kernel lives, [K, K], over all filters of the layers."""
+    return np.mean([np.mean(skeleton != 0, axis=-1) for skeleton in skeletons], axis=0)

@@ -1,0 +1,83 @@
+import keras
+import numpy as np
+import pytest
+
+from secateur.export import LiteModel, save_tflite
+from secateur.learners.stripe.forms import BOXES, DENSE, STRIPES, forms_of, live_stripes
+
+
+def convolution(size=8, stride=1, padding="same", density=0.3, bias=True, kernel_size=3, seed=0):
+    """A convolution of random dead stripes, one dead filter; and its model."""
+    generator = np.random.default_rng(seed)
+    inputs = keras.Input((size, size, 5))
+    layer = keras.layers.Conv2D(6, kernel_size, stride, padding, use_bias=bias, activation="relu")
+    model = keras.Model(inputs, layer(inputs))
+    kernel = generator.normal(size=layer.kernel.shape) * (generator.random((*layer.kernel.shape[:2], 1, 6)) < density)
+    kernel[..., 2] = 0
+    layer.set_weights([kernel, *([generator.normal(size=6)] if bias else [])])
+    return layer, model
+
+
+def rebuilt(layer, size, form):
+    inputs = keras.Input((size, size, 5), batch_size=1)
+    return keras.Model(inputs, forms_of(layer)[form](inputs))
+
+
+@pytest.mark.parametrize("form", [DENSE, STRIPES])
+@pytest.mark.parametrize(
+    ("stride", "padding", "size"), [(1, "same", 8), (2, "same", 8), (2, "same", 7), (2, "valid", 9)]
+)
+@pytest.mark.parametrize("bias", [True, False])
+def test_forms_are_exact_for_strides_paddings_and_sizes(form, stride, padding, size, bias):
+    layer, model = convolution(size, stride, padding, bias=bias)
+    pictures = np.random.default_rng(1).normal(size=(1, size, size, 5)).astype(np.float32)
+    np.testing.assert_allclose(rebuilt(layer, size, form)(pictures), model(pictures), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", ["rows", "columns", "mixed"])
+def test_boxes_are_exact_and_smaller(shape):
+    layer, model = convolution(density=1.0)
+    kernel, bias = layer.get_weights()
+    kernel[:: 2 if shape != "columns" else 9] = 0
+    kernel[:, :: 2 if shape == "columns" else 9] = 0
+    if shape == "mixed":
+        kernel[1, 0, :, 4] = kernel[1, 2, :, 4] = 0
+    layer.set_weights([kernel, bias])
+    pictures = np.random.default_rng(1).normal(size=(1, 8, 8, 5)).astype(np.float32)
+    found = rebuilt(layer, 8, BOXES)
+    np.testing.assert_allclose(found(pictures), model(pictures), atol=1e-5)
+    sizes = {x.kernel_size for x in found.layers if isinstance(x, keras.layers.Conv2D)}
+    assert (3, 3) not in sizes
+    assert (1, 1) in sizes
+
+
+def test_no_choice_where_nothing_or_everything_is_dead():
+    layer, _ = convolution(density=1.0)
+    kernel, bias = layer.get_weights()
+    kernel[..., 2] = 1
+    layer.set_weights([kernel, bias])
+    assert set(forms_of(layer)) == {DENSE}
+    layer.set_weights([np.zeros_like(kernel), bias])
+    assert set(forms_of(layer)) == {DENSE}
+    assert not live_stripes(layer.kernel.numpy()).any()
+
+
+def test_a_1x1_convolution_has_no_stripe_form_but_loses_dead_filters():
+    layer, model = convolution(density=1.0, kernel_size=1)
+    assert set(forms_of(layer)) == {DENSE}
+    assert live_stripes(layer.kernel.numpy()).sum() == 5
+    assert model.count_params() == 36
+
+
+@pytest.mark.parametrize("form", [STRIPES, BOXES])
+def test_litert_runs_the_forms_whole(tmp_path, form):
+    """Every operation is delegated, and the answers are the Keras model's."""
+    layer, model = convolution(density=1.0)
+    kernel, bias = layer.get_weights()
+    kernel[::2] = 0
+    layer.set_weights([kernel, bias])
+    save_tflite(rebuilt(layer, 8, form), tmp_path / "m.tflite")
+    lite = LiteModel(tmp_path / "m.tflite")
+    assert lite.delegated_share() == 1.0
+    pictures = np.random.default_rng(1).normal(size=(2, 8, 8, 5)).astype(np.float32)
+    np.testing.assert_allclose(lite.predict(pictures), model(pictures), atol=1e-4)

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from secateur.learners.stripe import ops
+
+LAYERS = {"a": ops.StripeLayer(100, 3, ""), "b": ops.StripeLayer(25, 4, "a")}
+
+
+def skeletons(seed=0):
+    generator = np.random.default_rng(seed)
+    shapes = {"a": (3, 3, 4), "b": (3, 3, 6)}
+    return {name: generator.uniform(0.01, 1, shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def test_a_skeleton_scales_stripes():
+    generator = np.random.default_rng(0)
+    kernel, skeleton = generator.normal(size=(3, 3, 2, 4)), generator.normal(size=(3, 3, 4))
+    found = ops.scaled_kernel(tf.constant(kernel), tf.constant(skeleton)).numpy()
+    np.testing.assert_allclose(found[0, 2, :, 3], kernel[0, 2, :, 3] * skeleton[0, 2, 3])
+    np.testing.assert_allclose(found, np.einsum("hwio,hwo->hwio", kernel, skeleton))
+
+
+def test_dead_stripes_get_no_gradient_and_live_ones_the_subgradient():
+    skeleton = tf.constant([[[0.5, -0.5, 0.0]]])
+    found = ops.skeleton_gradient(tf.constant([[[1.0, 1.0, 1.0]]]), skeleton, 0.25)
+    np.testing.assert_allclose(found, [[[1.25, 0.75, 0.0]]])
+
+
+def test_the_threshold_is_exclusive():
+    found = ops.thresholded(tf.constant([[[0.01, -0.011, 0.009]]]), tf.constant(0.01))
+    np.testing.assert_allclose(found, [[[0.0, -0.011, 0.0]]])
+    np.testing.assert_allclose(ops.alive(found), [[[0.0, 1.0, 0.0]]])
+
+
+def test_initial_skeletons_keep_the_function_and_the_order_of_norms():
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 5, 4)) * np.arange(1, 5)
+    kernel[0, 0, :, 0] = 0
+    skeleton = ops.initial_skeleton(kernel)
+    assert skeleton.min() == pytest.approx(1e-3)
+    scaled = kernel / skeleton[:, :, None, :]
+    np.testing.assert_allclose(ops.scaled_kernel(tf.constant(scaled), tf.constant(skeleton, tf.float64)), kernel)
+    order = np.argsort(np.square(kernel).sum(axis=2).ravel())
+    assert (np.diff(skeleton.ravel()[order]) >= 0).all()
+
+
+def test_macs_count_live_stripes_and_the_inputs_that_live():
+    values = skeletons()
+    assert ops.method_macs(values, LAYERS) == 36 * 3 * 100 + 54 * 4 * 25
+    values["a"][:, :, 1] = 0
+    values["b"][0, 0, 0] = 0
+    assert ops.method_macs(values, LAYERS) == 27 * 3 * 100 + 53 * 3 * 25
+
+
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.1])
+def test_the_threshold_meets_a_budget_with_the_fewest_deaths(share):
+    values = skeletons(1)
+    budget = share * ops.method_macs(values, LAYERS)
+    threshold = ops.threshold_for(budget, values, LAYERS)
+    assert ops.method_macs(values, LAYERS, threshold) <= budget < ops.method_macs(values, LAYERS, threshold * 0.97)
+    assert ops.threshold_for(1e9, values, LAYERS) == 0.0
+
+
+def test_the_schedule_falls_from_one_to_the_target():
+    shares = [ops.scheduled_share(step, 100, 0.4) for step in (0, 10, 50, 100, 150)]
+    assert shares[0] == 1.0
+    assert shares[-2:] == [0.4, 0.4]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] - shares[1] > (shares[2] - shares[3]) / 5
+
+
+def test_survival_is_the_share_of_filters_at_each_position():
+    skeleton = np.ones((3, 3, 4))
+    skeleton[0, 0, :3] = 0
+    found = ops.survival([skeleton, np.ones((3, 3, 2))])
+    assert found[0, 0] == pytest.approx((0.25 + 1) / 2)
+    assert found[1, 1] == 1.0
