@@ -6,6 +6,8 @@ from secateur.learners.chn_pruned.config import ChnPrunedConfig
 from secateur.learners.chn_pruned.learner import ChnPrunedLearner
 from secateur.learners.dis_chn_pruned.config import DisChnPrunedConfig
 from secateur.learners.dis_chn_pruned.learner import DisChnPrunedLearner
+from secateur.learners.fbs.config import FbsConfig
+from secateur.learners.fbs.learner import FbsLearner
 from secateur.learners.fcf.config import FcfConfig
 from secateur.learners.fcf.learner import FcfLearner
 from secateur.learners.full_prec.config import FullPrecConfig
@@ -27,6 +29,7 @@ LEARNERS: dict[str, Entry] = {
     "full-prec": Entry(FullPrecConfig, FullPrecLearner),
     "chn-pruned": Entry(ChnPrunedConfig, ChnPrunedLearner),
     "dis-chn-pruned": Entry(DisChnPrunedConfig, DisChnPrunedLearner),
+    "fbs": Entry(FbsConfig, FbsLearner),
     "fcf": Entry(FcfConfig, FcfLearner),
     "stripe": Entry(StripeConfig, StripeLearner),
 }

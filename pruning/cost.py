@@ -18,7 +18,7 @@ def layer_macs(model: keras.Model) -> dict[str, int]:
     """
     found: dict[str, int] = {}
     for call in record(model).calls:
-        macs = _call_macs(call)
+        macs = call_macs(call)
         if macs:
             found[call.layer.name] = found.get(call.layer.name, 0) + macs
     return found
@@ -34,7 +34,7 @@ def params(model: keras.Model) -> int:
     return model.count_params()
 
 
-def _call_macs(call: Call) -> int:
+def call_macs(call: Call) -> int:
     layer = call.layer
     if isinstance(layer, keras.layers.SeparableConv2D):
         kernels = (layer.depthwise_kernel, layer.pointwise_kernel)

@@ -1,0 +1,72 @@
+"""A 3x3 convolution with dead stripes in each exact form against the dense kernel, in LiteRT.
+
+    .venv/bin/python benchmarks/stripe_layers.py --out results/stripe_layers.json
+
+Stripes die at random at the given density, which is the hardest case: learned shapes leave whole rows, columns and
+filters dead. One thread, batch 1, the forms of a layer take turns, medians. Run it on an idle machine.
+"""
+
+import argparse
+import pathlib
+import tempfile
+
+import keras
+import numpy as np
+from turns import write
+
+from secateur.export.forms import fastest_forms
+from secateur.learners.stripe.forms import DENSE, forms_of
+
+# Channels and the size of their feature map, as in networks for 224x224 pictures.
+LAYERS = {64: 56, 128: 28, 256: 14, 512: 7}
+# Density to how many times as fast as dense the chosen form should be.
+GOALS = {0.1: 4.5, 0.25: 1.7, 0.5: 1.0, 0.75: 1.0}
+
+
+def convolution(width: int, size: int, density: float) -> keras.layers.Conv2D:
+    generator = np.random.default_rng(0)
+    layer = keras.layers.Conv2D(width, 3, padding="same", use_bias=False)
+    layer.build((1, size, size, width))
+    live = generator.random((3, 3, 1, width)) < density
+    layer.kernel.assign(generator.normal(size=layer.kernel.shape) * live)
+    return layer
+
+
+def row(width: int, size: int, density: float) -> dict:
+    layer = convolution(width, size, density)
+
+    def alone(form: str) -> keras.Model:
+        inputs = keras.Input((size, size, width), batch_size=1)
+        return keras.Model(inputs, forms_of(layer)[form](inputs))
+
+    forms = {form: (lambda form=form: alone(form)) for form in forms_of(layer)}
+    with tempfile.TemporaryDirectory() as folder:
+        found = fastest_forms({"layer": ("layer", forms)}, pathlib.Path(folder))
+    times, chosen = found["milliseconds"]["layer"], found["forms"]["layer"]
+    return {
+        "channels": width,
+        "size": size,
+        "density": density,
+        "form": chosen,
+        "times_as_fast": times[DENSE] / times[chosen],
+        "goal": GOALS[density],
+        "milliseconds": times,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=pathlib.Path, help="write the figures as JSON")
+    args = parser.parse_args()
+    rows = [row(width, size, density) for width, size in LAYERS.items() for density in GOALS]
+    for found in rows:
+        times = ", ".join(f"{form} {value:.3f} ms" for form, value in found["milliseconds"].items())
+        print(
+            f"{found['channels']} channels, {100 * found['density']:.0f} % of the stripes: {found['form']}, "
+            f"{found['times_as_fast']:.2f} times as fast (goal {found['goal']}); {times}"
+        )
+    write(args.out, {"layers": rows})
+
+
+if __name__ == "__main__":
+    main()

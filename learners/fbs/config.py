@@ -1,0 +1,41 @@
+"""Flags of the learner `fbs`."""
+
+import dataclasses
+import math
+
+from secateur.learners.fbs.layers import NORMALIZATIONS
+from secateur.utils.flags import option
+
+
+@dataclasses.dataclass(frozen=True)
+class FbsConfig:
+    """Feature boosting and suppression: each picture computes only the channels that matter for it."""
+
+    fbs_density: float = option(0.5, "share of the channels of each convolution that fire, above 0, at most 1")
+    fbs_density_step: float = option(0.1, "the density falls from 1 in such steps, with training in between")
+    fbs_nb_epochs_step: float | None = option(None, "epochs at each density (default: a fortieth of the fine-tuning)")
+    fbs_nb_epochs_warm_up: float | None = option(
+        None, "epochs of the predictors alone, before (default: a fortieth of the fine-tuning)"
+    )
+    fbs_normalize: str = option(
+        "paper", "gate with the saliencies themselves, or relative to their mean", choices=NORMALIZATIONS
+    )
+    fbs_l1: float = option(1e-8, "factor on the sum of all saliencies")
+    warm_start: str | None = option(
+        None, "begin with this .keras file, such as the pruned model of another learner, not with the dense model"
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fbs_density <= 1:
+            raise ValueError(f"--fbs_density {self.fbs_density}: must be above 0 and at most 1")
+        if not 0 < self.fbs_density_step <= 1:
+            raise ValueError(f"--fbs_density_step {self.fbs_density_step}: must be above 0 and at most 1")
+        for name in ("fbs_nb_epochs_step", "fbs_nb_epochs_warm_up", "fbs_l1"):
+            if (getattr(self, name) or 0) < 0:
+                raise ValueError(f"--{name} {getattr(self, name)}: must be 0 or more")
+
+    def densities(self) -> list[float]:
+        """The steps from below 1 down to the density, which is the last."""
+        nb_steps = max(1, math.ceil(round((1 - self.fbs_density) / self.fbs_density_step, 6)))
+        steps = [round(1 - k * self.fbs_density_step, 6) for k in range(1, nb_steps)]
+        return [*steps, self.fbs_density]

@@ -1,0 +1,121 @@
+"""What a gated network computes for each picture, if it skips what is off.
+
+A convolution reads only live channels and makes only winners; an addition joins what lives on either side; norms,
+activations, pooling and dropout pass liveness on; the predictors are counted.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from secateur.learners.fbs.layers import ChannelPruning
+from secateur.pruning import cost, rules
+from secateur.pruning.calls import Call, Record, record
+
+# Which channels live, [N, C] bool; None: all of them.
+Live = np.ndarray | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Count:
+    """Multiply-accumulates of a set of pictures.
+
+    Attributes:
+        per_picture: [N] of the whole network.
+        layers: layer to {"macs": mean, "dense_macs", "read": mean share of live inputs, "made": of winners}.
+        fired: gate to how often each channel fired for each class, [K, C].
+    """
+
+    per_picture: np.ndarray
+    layers: dict[str, dict[str, float]]
+    fired: dict[str, np.ndarray]
+
+
+def count(model: keras.Model, batches: Iterable[tuple[tf.Tensor, tf.Tensor]], nb_classes: int) -> Count:
+    """Count over the pictures of all batches.
+
+    Args:
+        model: gated, float32.
+        batches: (images [N, H, W, C], labels [N]).
+    """
+    recorded = record(model)
+    gates = {c.layer.name: c for c in recorded.calls if isinstance(c.layer, ChannelPruning)}
+    probe = keras.Model(model.inputs, [model.get_layer(name).input for name in gates])
+    totals: list[np.ndarray] = []
+    sums: dict[str, dict[str, float]] = {}
+    fired = {name: np.zeros((nb_classes, call.layer.nb_channels)) for name, call in gates.items()}
+    nb_of = np.zeros(nb_classes)
+    for images, labels in batches:
+        inputs = keras.tree.flatten(probe(images, training=False))
+        on = {name: np.asarray(call.layer.gate(x)) > 0 for (name, call), x in zip(gates.items(), inputs, strict=True)}
+        rows = _layers(recorded, on, len(labels))
+        totals.append(np.sum([row["macs"] for row in rows.values()], axis=0))
+        for name, row in rows.items():
+            found = sums.setdefault(name, dict.fromkeys(row, 0.0))
+            for key, value in row.items():
+                found[key] += float(np.sum(value))
+        np.add.at(nb_of, np.asarray(labels), 1)
+        for name, mask in on.items():
+            np.add.at(fired[name], np.asarray(labels), mask)
+    per_picture = np.concatenate(totals)
+    layers = {name: {key: value / len(per_picture) for key, value in row.items()} for name, row in sums.items()}
+    return Count(per_picture, layers, {name: f / np.maximum(nb_of, 1)[:, None] for name, f in fired.items()})
+
+
+def _layers(recorded: Record, on: dict[str, np.ndarray], nb_pictures: int) -> dict[str, dict[str, np.ndarray]]:
+    """By layer the multiply-accumulates [N], those of the dense layer, the shares of channels read and made [N]."""
+    live: dict[int, Live] = {id(t): None for t in recorded.inputs}
+    rows = {}
+    for call in recorded.calls:
+        inputs = [live[id(t)] for t in call.inputs]
+        made = on.get(call.layer.name)
+        live |= {id(t): made if call.layer.name in on else _passed(call, inputs) for t in call.outputs}
+        dense = _dense_macs(call)
+        if dense:
+            read_share, made_share = _share(inputs[0], nb_pictures), _share(made, nb_pictures)
+            rows[call.layer.name] = {
+                "macs": dense * read_share * made_share + _predictor_macs(call) * read_share,
+                "dense_macs": np.full(nb_pictures, float(dense)),
+                "read": read_share,
+                "made": made_share,
+            }
+    return rows
+
+
+def _share(live: Live, nb_pictures: int) -> np.ndarray:
+    return np.ones(nb_pictures) if live is None else live.mean(axis=1)
+
+
+def _passed(call: Call, inputs: list[Live]) -> Live:
+    """What lives behind a layer that is not gated."""
+    rule, shape = rules.find(call.layer), call.outputs[0].shape
+    if isinstance(rule, rules.Merges):
+        return None if any(mask is None for mask in inputs) else np.logical_or.reduce(inputs)
+    if not isinstance(rule, rules.Passes) or inputs[0] is None or _revives(call.layer):
+        return None
+    # Flattening keeps the channels in the last place of every position.
+    repeats = shape[-1] // inputs[0].shape[1]
+    return np.tile(inputs[0], repeats) if isinstance(call.layer, keras.layers.Flatten) else _same(inputs[0], repeats)
+
+
+def _same(mask: np.ndarray, repeats: int) -> Live:
+    return mask if repeats == 1 else None
+
+
+def _revives(layer: keras.layers.Layer) -> bool:
+    """Whether a channel of zeros comes out as something else: behind a norm's or another layer's offset."""
+    return isinstance(layer, keras.layers.BatchNormalization | keras.layers.Rescaling)
+
+
+def _dense_macs(call: Call) -> int:
+    if not isinstance(call.layer, ChannelPruning):
+        return cost.call_macs(call)
+    kernel = call.layer.layers[0].kernel.shape
+    return int(np.prod(kernel)) * int(np.prod(call.outputs[0].shape[1:-1]))
+
+
+def _predictor_macs(call: Call) -> int:
+    return int(np.prod(call.layer.phi.shape)) if isinstance(call.layer, ChannelPruning) else 0

@@ -1,0 +1,162 @@
+"""Learner `fbs`: feature boosting and suppression.
+
+Reference: Gao et al., "Dynamic Channel Pruning: Feature Boosting and Suppression", ICLR 2019. Differs from the paper:
+the predictors' biases begin at the scales of the trained network's norms, so that at density 1 the gated network is the
+trained one; first the predictors are trained alone, then everything, at densities that fall in steps.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from secateur import export
+from secateur.learners.fbs import gated
+from secateur.learners.fbs.config import FbsConfig
+from secateur.learners.fbs.counting import Count, count
+from secateur.learners.fbs.picture import fired_svg, histogram_svg
+from secateur.training import parallel, schedules
+from secateur.training.distillation import DistillationLoss, distillation_loss
+from secateur.training.loop import fit
+from secateur.training.precision import to_training
+from secateur.training.pretrained import load_pretrained, load_saved
+from secateur.training.run import Run
+from secateur.training.steps import Step, apply_gradients, batch_accuracy, decayed_kernels, l2_loss, scaled_for, sgd
+from secateur.training.task import Dataset, Phase, Task
+from secateur.training.train import stream_seed
+from secateur.utils.errors import UsageError
+from secateur.utils.files import write_atomically
+
+NB_PICTURES_CHECKED = 256
+# Of the fine-tuning's epochs: each density on the way, and the predictors alone.
+SHARE_OF_TUNING = 1 / 40
+
+
+class FbsLearner:
+    """Gates every convolution, lowers the density step by step, fine-tunes at the last one."""
+
+    needs_dense = True
+
+    def __init__(self, config: FbsConfig, task: Task, run: Run):
+        self.config, self.task, self.run = config, task, run
+        self._facts: dict = {}
+
+    def train(self) -> None:
+        config, data = self.config, self.task.load_data()
+        self._start = self._begin()
+        if not gated.units(self._start):
+            raise UsageError(f"{self._start.name} has no convolution with a batch norm behind it: nothing can be gated")
+        training = to_training(self._start, self.run.precision)
+        self._model = gated.gated(training, 1.0, config.fbs_normalize, config.fbs_l1)
+        self._train("warm_up", self._epochs(config.fbs_nb_epochs_warm_up), 1.0, data, self._predictors())
+        *steps, last = config.densities()
+        for density in steps:
+            self._train(f"density_{density:g}", self._epochs(config.fbs_nb_epochs_step), density, data)
+        self._train("fine_tune", self.task.recipe.nb_epochs_ft, last, data)
+        self._exact = gated.copied(self._model, to_training(self._start, "float32"), config.fbs_normalize)
+        self._export(data)
+        self._count(data)
+
+    def evaluate(self) -> dict:
+        """Multiply-accumulates per picture and layer ("macs_method" is their mean), what the equality gate saw."""
+        return dict(self._facts)
+
+    def export(self) -> keras.Model:
+        return self._stock
+
+    def _begin(self) -> keras.Model:
+        if self.config.warm_start is None:
+            return load_pretrained(self.task)
+        path = pathlib.Path(self.config.warm_start)
+        if not path.is_file():
+            raise UsageError(f"--warm_start {path}: no such file")
+        return load_saved(path)
+
+    def _epochs(self, asked: float | None) -> float:
+        return SHARE_OF_TUNING * self.task.recipe.nb_epochs_ft if asked is None else asked
+
+    def _predictors(self) -> list[keras.Variable]:
+        return [weight for gate in gated.gate_layers(self._model) for weight in (gate.phi, gate.rho)]
+
+    def _train(
+        self,
+        stage: str,
+        nb_epochs: float,
+        density: float,
+        data: Dataset,
+        trained: Sequence[keras.Variable] | None = None,
+    ) -> None:
+        """One cycle of the learning rate at one density, of the whole network or of some variables alone."""
+        recipe, phase = self.task.recipe, self.task.recipe.fine_tuning
+        phase = dataclasses.replace(phase, nb_epochs=nb_epochs)
+        for gate in gated.gate_layers(self._model):
+            gate.set_density(density)
+        global_batch = recipe.batch_size * parallel.size()
+        nb_steps = schedules.nb_steps_of(phase.nb_epochs, data.nb_train, global_batch)
+        peak = schedules.scaled_learning_rate(phase.learning_rate, global_batch, recipe.batch_size_norm)
+        optimizer = scaled_for(self.run.precision, sgd(recipe, schedules.schedule_of(phase, peak, nb_steps)))
+        teacher = distillation_loss(self.task, self.run.precision)
+        step = fbs_step(self._model, trained, optimizer, self.task.loss, phase, teacher)
+        seed = stream_seed(self.run, stage)
+
+        def batches(first_step: int):
+            return data.train_batches(recipe.batch_size, seed, first_step, parallel.rank(), parallel.size())
+
+        def function() -> dict:
+            fit(step, batches, nb_steps, self.run, stage, [*self._model.variables, *optimizer.variables])
+            return {"epochs": nb_epochs, "steps": nb_steps, "density": density}
+
+        self.run.stage(stage, function, self._model.variables)
+
+    def _export(self, data: Dataset) -> None:
+        pictures = data.pictures(NB_PICTURES_CHECKED, self.run.seed)
+        self._stock = export.to_stock(gated.stock(self._exact))
+        expected, found = (np.asarray(m(pictures, training=False)) for m in (self._exact, self._stock))
+        error = export.check_equivalence("gated network and its stock form", expected, found, export.SHRUNK_TOLERANCE)
+        self._facts["masked_vs_shrunk"] = error
+
+    def _count(self, data: Dataset) -> None:
+        labels = list(data.labels)
+        found: Count = count(self._exact, data.eval_batches(self.task.recipe.batch_size_eval), len(labels))
+        quantiles = np.quantile(found.per_picture, (0.0, 0.1, 0.5, 0.9, 1.0)).tolist()
+        self._facts["macs_method"] = float(found.per_picture.mean())
+        self._facts["macs_quantiles"] = dict(zip(("least", "p10", "median", "p90", "most"), quantiles, strict=True))
+        self._facts["layers"] = found.layers
+        folder = self.run.directory
+        write_atomically(folder / "fired.svg", fired_svg(found.fired, labels).encode())
+        write_atomically(folder / "macs.svg", histogram_svg(found.per_picture).encode())
+
+
+def fbs_step(
+    model: keras.Model,
+    trained: Sequence[keras.Variable] | None,
+    optimizer: keras.optimizers.Optimizer,
+    loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    phase: Phase,
+    distillation: DistillationLoss | None = None,
+) -> Step:
+    """A step on the loss, the L1 norm of the saliencies and weight decay: (images, labels) to metrics.
+
+    Args:
+        trained: the variables that are trained; None: all. What is frozen also keeps its moving statistics.
+    """
+    variables = model.trainable_variables if trained is None else list(trained)
+    moving = model.non_trainable_variables if trained is None else []
+    kernels = decayed_kernels(model)
+    optimizer.build(variables)
+
+    @tf.function
+    def step(images: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            logits = model(images, training=trained is None)
+            data_loss = loss(labels, logits)
+            soft = distillation(images, logits) if distillation else 0.0
+            objective = data_loss + soft + l2_loss(kernels, phase.weight_decay)
+            objective = optimizer.scale_loss(tf.add_n([objective, *model.losses]))
+        apply_gradients(optimizer, tape.gradient(objective, variables), variables, moving)
+        return {"loss": data_loss, "accuracy": batch_accuracy(labels, logits)}
+
+    return step

@@ -1,0 +1,47 @@
+"""Feature boosting and suppression: saliencies, winners and gates. Tensors in, tensors out.
+
+Reference: Gao et al., "Dynamic Channel Pruning: Feature Boosting and Suppression", ICLR 2019.
+"""
+
+import math
+
+import tensorflow as tf
+
+EPSILON = 1e-6
+
+
+def subsample(x_NxHxWxC: tf.Tensor) -> tf.Tensor:
+    """Mean magnitude of each channel, [N, C] float32 (eq. 5: the L1 norm over the number of places)."""
+    return tf.reduce_mean(tf.abs(tf.cast(x_NxHxWxC, tf.float32)), axis=(1, 2))
+
+
+def nb_winners(density: float, nb_channels: int) -> int:
+    """How many channels fire: density times their number, rounded up, at least one."""
+    return max(1, math.ceil(density * nb_channels - 1e-6))
+
+
+def winners(saliency_NxC: tf.Tensor, nb_kept: tf.Tensor) -> tf.Tensor:
+    """1 for the k largest saliencies of each picture, of equal ones those of lower index, [N, C]; 0 for the others.
+
+    Only positive saliencies fire, so fewer than k channels may.
+    """
+    ordered = tf.sort(saliency_NxC, axis=1, direction="DESCENDING")
+    kth = tf.gather(ordered, nb_kept - 1, axis=1)[:, None]
+    above = saliency_NxC > kth
+    equal = tf.cast(tf.equal(saliency_NxC, kth), tf.int32)
+    room = nb_kept - tf.reduce_sum(tf.cast(above, tf.int32), axis=1, keepdims=True)
+    within = (tf.cumsum(equal, axis=1) <= room) & (equal > 0)
+    return tf.cast((above | within) & (saliency_NxC > 0), saliency_NxC.dtype)
+
+
+def gates(saliency_NxC: tf.Tensor, nb_kept: tf.Tensor, level: tf.Tensor | None) -> tf.Tensor:
+    """pi [N, C]: the saliencies of the winners (eq. 4); no gradient flows through the choice.
+
+    Args:
+        level: with a level, pi is divided by its mean over all channels and multiplied by the level, which keeps deep
+            networks finite where saliencies grow from layer to layer; None leaves pi as it is.
+    """
+    pi = saliency_NxC * tf.stop_gradient(winners(saliency_NxC, nb_kept))
+    if level is None:
+        return pi
+    return level * pi / (tf.reduce_mean(pi, axis=1, keepdims=True) + EPSILON)
