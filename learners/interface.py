@@ -14,6 +14,9 @@ class Learner(Protocol):
     needs_dense: bool
     """Whether it starts from a trained model: `task.pretrained` then names one."""
 
+    share_of_flips: float
+    """On which the form for LiteRT may differ: near-ties of a method that decides picture by picture."""
+
     def train(self) -> None:
         """Carry out the method; a second call after a kill goes on where the first one stopped."""
 
@@ -21,8 +24,12 @@ class Learner(Protocol):
         """Facts that only the learner knows, JSON-able.
 
         "plan", if there is one: group of the dense network to the channels that were kept. "masked_vs_shrunk": the
-        largest difference that its own equality gates saw.
+        largest difference that its own equality gates saw. "macs_method": the method's own count per picture; "macs":
+        what the exported model executes, where its layers do not tell.
         """
 
     def export(self) -> keras.Model:
         """The finished model: functional, plain and as small as the method made it."""
+
+    def export_lite(self) -> keras.Model | None:
+        """The same function in a form that only LiteRT takes, of one picture; None where it is the same model."""

@@ -37,6 +37,7 @@ class ChnPrunedLearner:
     """Ranks the channels by a criterion, removes the least, trains what is left."""
 
     needs_dense = True
+    share_of_flips = 0.0
 
     def __init__(self, config: ChnPrunedConfig, task: Task, run: Run):
         self.config, self.task, self.run = config, task, run
@@ -65,6 +66,9 @@ class ChnPrunedLearner:
 
     def export(self) -> keras.Model:
         return self._model
+
+    def export_lite(self) -> None:
+        """What is exported is plain: LiteRT takes it as it is."""
 
     def _train(self, stage: str, nb_epochs: float, data: Dataset, norm_l1: float = 0.0) -> None:
         phase = dataclasses.replace(self.task.recipe.fine_tuning, nb_epochs=nb_epochs)

@@ -36,6 +36,7 @@ class DisChnPrunedLearner:
     """Prunes what the convolutions read: inside the residual blocks, or everywhere, or along a chain."""
 
     needs_dense = True
+    share_of_flips = 0.0
 
     def __init__(self, config: DisChnPrunedConfig, task: Task, run: Run):
         self.config, self.task, self.run = config, task, run
@@ -70,6 +71,9 @@ class DisChnPrunedLearner:
 
     def export(self) -> keras.Model:
         return self._model
+
+    def export_lite(self) -> None:
+        """What is exported is plain: LiteRT takes it as it is."""
 
     def _tune_block(self, stage: PruneStage, data: Dataset) -> None:
         """Fine-tune the whole network on L_p + L with Adam, the head of this stage newly made."""

@@ -43,7 +43,7 @@ def count(model: keras.Model, batches: Iterable[tuple[tf.Tensor, tf.Tensor]], nb
     """
     recorded = record(model)
     gates = {c.layer.name: c for c in recorded.calls if isinstance(c.layer, ChannelPruning)}
-    probe = keras.Model(model.inputs, [model.get_layer(name).input for name in gates])
+    probe = keras.Model(model.input, [model.get_layer(name).input for name in gates])
     totals: list[np.ndarray] = []
     sums: dict[str, dict[str, float]] = {}
     fired = {name: np.zeros((nb_classes, call.layer.nb_channels)) for name, call in gates.items()}

@@ -79,10 +79,7 @@ def copied(model: keras.Model, dense: keras.Model, normalize: str) -> keras.Mode
 
 
 def stock(model: keras.Model) -> keras.Model:
-    """The gated network as stock layers and `keras.ops`, dense convolutions and a multiplication.
-
-    Of equal positive saliencies all fire, where training lets those of lower index.
-    """
+    """The gated network as stock layers and `keras.ops`: dense convolutions and a multiplication."""
 
     def written(call: Call, x: Any) -> Any:
         if not isinstance(call.layer, ChannelPruning):
@@ -106,8 +103,9 @@ def pi_of(gate: ChannelPruning, x: Any) -> Any:
     nb_kept = int(gate.nb_kept.numpy())
     pi = saliency
     if nb_kept < gate.nb_channels:
-        kth = keras.ops.min(keras.ops.top_k(saliency, nb_kept)[0], axis=-1, keepdims=True)
-        pi = keras.ops.multiply(saliency, keras.ops.cast(keras.ops.greater_equal(saliency, kth), "float32"))
+        # Of equal saliencies `top_k` takes those of lower index, as training does.
+        _, first = keras.ops.top_k(saliency, nb_kept)
+        pi = keras.ops.multiply(saliency, keras.ops.sum(keras.ops.one_hot(first, gate.nb_channels), axis=1))
     if gate.normalize == "sum":
         mean = keras.ops.mean(pi, axis=-1, keepdims=True)
         pi = keras.ops.multiply(keras.ops.divide(pi, keras.ops.add(mean, 1e-6)), float(gate.level.numpy()))

@@ -41,6 +41,7 @@ class FcfLearner:
     """Learns which filters stay, together with the weights, by ADMM; then removes the others and trains on."""
 
     needs_dense = True
+    share_of_flips = 0.0
 
     def __init__(self, config: FcfConfig, task: Task, run: Run):
         self.config, self.task, self.run = config, task, run
@@ -73,6 +74,9 @@ class FcfLearner:
 
     def export(self) -> keras.Model:
         return self._model
+
+    def export_lite(self) -> None:
+        """What is exported is plain: LiteRT takes it as it is."""
 
     def _counts(self, scope: Scope, dense: keras.Model) -> dict[str, int]:
         magnitudes = scope.magnitudes()

@@ -37,6 +37,7 @@ class StripeLearner:
     """Trains weights and filter skeletons, removes what died, writes the rest in its fastest form."""
 
     needs_dense = True
+    share_of_flips = 0.0
 
     def __init__(self, config: StripeConfig, task: Task, run: Run):
         self.config, self.task, self.run = config, task, run
@@ -71,6 +72,9 @@ class StripeLearner:
 
     def export(self) -> keras.Model:
         return self._model
+
+    def export_lite(self) -> None:
+        """What is exported is plain: LiteRT takes it as it is."""
 
     def _train(self, model: keras.Model, skeletons: Skeletons, data: Dataset) -> None:
         config, recipe, phase = self.config, self.task.recipe, self._phase()

@@ -1,0 +1,238 @@
+"""The gated network that skips what is off: batch 1, stock layers and `keras.ops` that LiteRT delegates.
+
+A convolution whose filter is not a constant is not delegated; a product of matrices is. So the winners' filters are
+looked up as rows of a table, the live input as patches side by side, and their product has the winners alone. What
+comes out stays compact, [1, H, W, k], through activations and pooling; where every channel is needed (at an addition,
+before a dense layer) a product with the winners' rows of the unit matrix puts each channel in its place.
+"""
+
+import pathlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from secateur.export.forms import fastest_forms
+from secateur.learners.fbs.gated import pi_of
+from secateur.learners.fbs.layers import ChannelPruning
+from secateur.pruning import cost, rules
+from secateur.pruning.calls import Call, new_layer, record, replaced
+
+DENSE, SKIP = "dense", "skip"
+ops = keras.ops
+
+
+class Value(NamedTuple):
+    """A tensor [1, H, W, k] of some channels, or of all.
+
+    Attributes:
+        tensor: what is computed.
+        winners: [k] int32, the channel at each place; None where all are there.
+        nb_channels: of the whole tensor.
+    """
+
+    tensor: Any
+    winners: Any = None
+    nb_channels: int = 0
+
+
+def build(model: keras.Model, forms: dict[str, str]) -> keras.Model:
+    """A gated network, each gate in its form: the same function of one picture.
+
+    Args:
+        model: gated, float32.
+        forms: gate to "skip" or "dense"; those that are missing are dense.
+    """
+    recorded = record(model)
+    (source,) = recorded.inputs
+    inputs = keras.Input(source.shape[1:], batch_size=1, dtype=source.dtype, name="image")
+    values = {id(source): Value(inputs)}
+    for call in recorded.calls:
+        arguments = [values[id(t)] for t in call.inputs]
+        values[id(call.outputs[0])] = _call(call, arguments, forms)
+    return keras.Model(inputs, _whole(values[id(recorded.outputs[0])], "output"), name=model.name)
+
+
+def _call(call: Call, values: list[Value], forms: dict[str, str]) -> Value:
+    if isinstance(call.layer, ChannelPruning):
+        form = skipped if forms.get(call.layer.name) == SKIP else gated_dense
+        return form(call.layer, values[0])
+    if _keeps_compact(call) and values[0].winners is not None:
+        return values[0]._replace(tensor=new_layer(call.layer)(values[0].tensor))
+    whole = [_whole(value, f"{call.layer.name}_{k}") for k, value in enumerate(values)]
+    args, kwargs = replaced(call.arguments, {id(t): x for t, x in zip(call.inputs, whole, strict=True)})
+    layer = new_layer(call.layer)
+    outputs = layer(*args, **kwargs)
+    if getattr(call.layer, "weights", None):
+        layer.set_weights(call.layer.get_weights())
+    return Value(outputs)
+
+
+def _keeps_compact(call: Call) -> bool:
+    """Whether a layer acts on each channel alone, so that it may see the winners only."""
+    weightless = not getattr(call.layer, "weights", None) and len(call.inputs) == 1
+    shapes = {len(call.inputs[0].shape), len(call.outputs[0].shape)}
+    return weightless and rules.find(call.layer) is rules.ELEMENTWISE and shapes == {4}
+
+
+def _whole(value: Value, name: str) -> Any:
+    """All channels in their places, zero where none was computed."""
+    if value.winners is None:
+        return value.tensor
+    rows = _table(np.eye(value.nb_channels, dtype=np.float32), value.winners, f"{name}_places")
+    shape = value.tensor.shape
+    flat = ops.reshape(value.tensor, (1, shape[1] * shape[2], shape[3]))
+    return ops.reshape(ops.matmul(flat, rows), (1, shape[1], shape[2], value.nb_channels))
+
+
+def gated_dense(gate: ChannelPruning, value: Value) -> Value:
+    """The whole convolution, multiplied by the gate."""
+    x = _whole(value, gate.name)
+    outputs = x
+    for layer in gate.layers:
+        copy = new_layer(layer)
+        outputs = copy(outputs)
+        copy.set_weights(layer.get_weights())
+    return Value(ops.multiply(outputs, ops.expand_dims(pi_of(gate, x), (1, 2))))
+
+
+def skipped(gate: ChannelPruning, value: Value) -> Value:
+    """The winners' filters on the live inputs alone."""
+    convolution, norm = gate.layers
+    kernel, offset = _folded(convolution, norm)
+    size, nb_read, nb_made = kernel.shape[0] * kernel.shape[1], kernel.shape[2], kernel.shape[3]
+    pi, winners = _strongest(gate, value)
+    nb_kept, nb_live = winners.shape[-1], value.tensor.shape[-1]
+    rows = _table(kernel.reshape(size * nb_read, nb_made).T, winners, f"{gate.name}_filters")
+    if value.winners is not None:
+        rows = ops.take(ops.reshape(rows, (nb_kept, size, nb_read)), value.winners, axis=2)
+    rows = ops.reshape(rows, (1, nb_kept, size * nb_live))
+    patches, height, width = _patches(convolution, value.tensor)
+    outputs = ops.matmul(patches, ops.transpose(rows, (0, 2, 1)))
+    outputs = ops.add(outputs, ops.reshape(_table(offset[:, None], winners, f"{gate.name}_offsets"), (1, 1, nb_kept)))
+    outputs = ops.multiply(outputs, ops.reshape(pi, (1, 1, nb_kept)))
+    return Value(ops.reshape(outputs, (1, height, width, nb_kept)), winners, nb_made)
+
+
+def _folded(convolution: keras.layers.Conv2D, norm: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel and offset of the convolution with its norm (which has no scale)."""
+    beta, mean, variance = norm.get_weights()
+    scale = 1.0 / np.sqrt(variance + norm.epsilon)
+    return convolution.kernel.numpy() * scale, beta - mean * scale
+
+
+def _strongest(gate: ChannelPruning, value: Value) -> tuple[Any, Any]:
+    """The winners' gates [1, k], and their numbers [k]; the predictor reads the live channels' rows of its weights."""
+    means = ops.mean(ops.absolute(value.tensor), axis=(1, 2))
+    if value.winners is None:
+        predictor = keras.layers.Dense(gate.nb_channels, activation="relu", name=f"{gate.name}_predictor")
+        saliency = predictor(means)
+        predictor.set_weights([gate.phi.numpy(), gate.rho.numpy()])
+    else:
+        phi = _table(gate.phi.numpy(), value.winners, f"{gate.name}_phi")
+        product = ops.reshape(ops.matmul(ops.expand_dims(means, 1), phi), (1, gate.nb_channels))
+        bias = keras.layers.Rescaling(1.0, offset=gate.rho.numpy().tolist(), name=f"{gate.name}_predictor")
+        saliency = ops.relu(bias(product))
+    pi, winners = ops.top_k(saliency, int(gate.nb_kept.numpy()))
+    if gate.normalize == "sum":
+        total = ops.divide(ops.sum(pi, axis=-1, keepdims=True), gate.nb_channels)
+        pi = ops.multiply(ops.divide(pi, ops.add(total, 1e-6)), float(gate.level.numpy()))
+    return pi, ops.cast(ops.reshape(winners, (-1,)), "int32")
+
+
+def _table(rows: np.ndarray, numbers: Any, name: str) -> Any:
+    """The rows [C, D] of these numbers [k], [1, k, D]; an embedding is the stock layer that holds a table."""
+    layer = keras.layers.Embedding(*rows.shape, name=name)
+    found = layer(ops.expand_dims(numbers, 0))
+    layer.set_weights([rows])
+    return found
+
+
+def _patches(convolution: keras.layers.Conv2D, x: Any) -> tuple[Any, int, int]:
+    """What each place of the output reads, [1, H W, K K C], position after position; and H and W."""
+    (rows, columns), (stride, _) = convolution.kernel_size, convolution.strides
+    height, width = x.shape[1:3]
+    if convolution.padding == "same":
+        pads = [_same(size, kernel, stride) for size, kernel in ((height, rows), (width, columns))]
+        if any(sum(pair) for pair in pads):
+            x = ops.pad(x, ((0, 0), *pads, (0, 0)))
+    made = [(size - kernel) // stride + 1 for size, kernel in zip(x.shape[1:3], (rows, columns), strict=True)]
+    parts = [
+        x[:, i : i + (made[0] - 1) * stride + 1 : stride, j : j + (made[1] - 1) * stride + 1 : stride]
+        for i in range(rows)
+        for j in range(columns)
+    ]
+    joined = ops.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
+    return ops.reshape(joined, (1, made[0] * made[1], joined.shape[-1])), *made
+
+
+def _same(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """TensorFlow's padding "same": more behind than before where it is odd."""
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def fastest(model: keras.Model, folder: pathlib.Path) -> dict:
+    """For each gate the form that LiteRT runs faster, its input compact where the gate before it skips.
+
+    Returns:
+        As `export.forms.fastest_forms`.
+    """
+    recorded = record(model)
+    gates = [call for call in recorded.calls if isinstance(call.layer, ChannelPruning)]
+    sources = {id(call.outputs[0]): call.layer.name for call in gates}
+    for call in recorded.calls:
+        if _keeps_compact(call) and id(call.inputs[0]) in sources:
+            sources[id(call.outputs[0])] = sources[id(call.inputs[0])]
+    found: dict = {"forms": {}, "milliseconds": {}}
+    for call in gates:
+        before = sources.get(id(call.inputs[0]))
+        compact = found["forms"].get(before) == SKIP
+        live = _width(gates, before) if compact else None
+        forms = {form: _alone(call, form, live) for form in (DENSE, SKIP)}
+        one = fastest_forms({call.layer.name: (call.layer.name, forms)}, folder)
+        found["forms"] |= one["forms"]
+        found["milliseconds"] |= one["milliseconds"]
+    return found
+
+
+def executed_macs(model: keras.Model, forms: dict[str, str]) -> int:
+    """Multiply-accumulates of one picture in these forms: predictors and convolutions."""
+    total, compact = 0, {}
+    for call in record(model).calls:
+        kept = compact.get(id(call.inputs[0]))
+        if not isinstance(call.layer, ChannelPruning):
+            total += cost.call_macs(call)
+            if _keeps_compact(call) and kept:
+                compact[id(call.outputs[0])] = kept
+            continue
+        gate, area = call.layer, int(np.prod(call.outputs[0].shape[1:-1]))
+        skips, (nb_read, nb_made) = forms.get(gate.name) == SKIP, gate.phi.shape
+        places = gate.layers[0].kernel_size[0] * gate.layers[0].kernel_size[1]
+        nb_kept = int(gate.nb_kept.numpy()) if skips else nb_made
+        read = kept if skips and kept else nb_read
+        total += places * read * nb_kept * area + read * nb_made
+        if skips:
+            compact[id(call.outputs[0])] = nb_kept
+    return total
+
+
+def _width(gates: list[Call], name: str | None) -> int:
+    return next(int(call.layer.nb_kept.numpy()) for call in gates if call.layer.name == name)
+
+
+def _alone(call: Call, form: str, nb_live: int | None) -> Callable[[], keras.Model]:
+    """What builds a model of one gate, from whole or compact inputs to whole outputs."""
+
+    def alone() -> keras.Model:
+        shape = call.inputs[0].shape[1:]
+        inputs = [keras.Input((*shape[:2], nb_live or shape[2]), batch_size=1)]
+        value = Value(inputs[0])
+        if nb_live:
+            inputs.append(keras.Input((), batch_size=nb_live, dtype="int32"))
+            value = Value(inputs[0], inputs[1], shape[2])
+        made = (skipped if form == SKIP else gated_dense)(call.layer, value)
+        return keras.Model(inputs, _whole(made, "alone"))
+
+    return alone

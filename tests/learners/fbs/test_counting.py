@@ -1,0 +1,55 @@
+import keras
+import numpy as np
+import pytest
+
+from secateur.learners.fbs import gated
+from secateur.learners.fbs.counting import count
+from secateur.nets.cifarnet import cifarnet
+from secateur.nets.resnet import resnet
+from secateur.pruning import cost
+
+
+def batches(model, nb_classes, number=6):
+    generator = np.random.default_rng(0)
+    images = generator.uniform(0, 255, (number, *model.input_shape[1:])).astype(np.float32)
+    return [(images[:4], np.arange(4) % nb_classes), (images[4:], np.arange(number - 4) % nb_classes)]
+
+
+def test_a_dense_gate_costs_the_dense_network_and_its_predictors(randomise):
+    dense = randomise(resnet((8, 8, 1), 3, 8, (4, 6, 8)))
+    model = gated.gated(dense, 1.0, "paper", 0.0)
+    found = count(model, batches(model, 3), 3)
+    predictors = sum(int(np.prod(gate.phi.shape)) for gate in gated.gate_layers(model))
+    np.testing.assert_allclose(found.per_picture, cost.macs(dense) + predictors)
+    assert set(found.fired) == {gate.name for gate in gated.gate_layers(model)}
+    assert all(np.all(shares == 1) for shares in found.fired.values())
+
+
+def test_inputs_and_outputs_are_skipped_and_sums_join(randomise):
+    model = gated.gated(randomise(resnet((8, 8, 1), 3, 8, (4, 6, 8))), 0.5, "paper", 0.0)
+    layers = count(model, batches(model, 3), 3).layers
+    inner, first = layers["stage1_block1_conv2_gated"], layers["stage1_block1_conv1_gated"]
+    assert (inner["read"], inner["made"]) == (0.5, 0.5)
+    assert inner["macs"] == pytest.approx(0.25 * inner["dense_macs"] + 0.5 * 16)
+    assert first["read"] == 0.5
+    # Behind the addition lives what either branch has.
+    assert 0.5 <= layers["stage2_block1_conv1_gated"]["read"] <= 1.0
+    assert layers["stem_gated"]["read"] == 1.0
+
+
+def test_the_published_network_at_half_density():
+    """174.3 M dense; about 44 M where liveness passes dropout, as methods.md recomputes."""
+    model = gated.gated(cifarnet(), 0.5, "paper", 0.0)
+    found = count(model, batches(model, 10, 5), 10)
+    assert found.per_picture.mean() / 1e6 == pytest.approx(44.2, abs=0.6)
+    assert keras.backend.backend() == "tensorflow"
+
+
+def test_classes_are_told_apart(randomise):
+    model = gated.gated(randomise(resnet((8, 8, 1), 3, 8, (4, 6, 8))), 0.5, "paper", 0.0)
+    generator = np.random.default_rng(0)
+    for gate in gated.gate_layers(model):
+        gate.phi.assign(generator.normal(0, 2, gate.phi.shape))
+    fired = count(model, batches(model, 2), 2).fired["stem_gated"]
+    assert fired.shape == (2, 4)
+    np.testing.assert_allclose(fired.sum(axis=1), 2.0)

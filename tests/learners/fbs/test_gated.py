@@ -1,0 +1,74 @@
+import keras
+import numpy as np
+import pytest
+
+from secateur.learners.fbs import gated, skipping
+from secateur.learners.fbs.skipping import SKIP
+from secateur.nets.cifarnet import cifarnet
+from secateur.nets.mobilenet import mobilenet_v2
+from secateur.nets.resnet import resnet
+from secateur.pruning import cost
+
+NETWORKS = {
+    "resnet": lambda: resnet((8, 8, 1), 3, 8, (4, 6, 8)),
+    "cifarnet": lambda: cifarnet(3, 16, ((4, 1), (6, 2), (8, 2))),
+    "mobilenet": lambda: mobilenet_v2(3, 32, 0.25, ((1, 16, 1, 1), (6, 24, 2, 2))),
+}
+
+
+@pytest.fixture(params=NETWORKS)
+def dense(request, randomise):
+    model = randomise(NETWORKS[request.param]())
+    for layer in model.layers:  # scales of both signs, as randomised ones are all positive
+        if isinstance(layer, keras.layers.BatchNormalization):
+            signs = np.where(np.arange(layer.gamma.shape[0]) % 3 == 0, -1.0, 1.0)
+            layer.gamma.assign(layer.gamma.numpy() * signs)
+    return model
+
+
+def pictures(model, number=2):
+    return np.random.default_rng(1).uniform(0, 255, (number, *model.input_shape[1:])).astype(np.float32)
+
+
+def with_predictors(model):
+    generator = np.random.default_rng(2)
+    for gate in gated.gate_layers(model):
+        gate.phi.assign(generator.normal(0, 0.5, gate.phi.shape))
+    return model
+
+
+@pytest.mark.parametrize("normalize", ["paper", "sum"])
+def test_at_density_1_the_gated_network_is_the_dense_one(dense, normalize):
+    model = gated.gated(dense, 1.0, normalize, 0.0)
+    x = pictures(dense)
+    expected = np.asarray(dense(x, training=False))
+    np.testing.assert_allclose(model(x, training=False), expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+    plain = [layer for layer in dense.layers if type(layer) is keras.layers.Conv2D]
+    assert len(gated.gate_layers(model)) == len(plain)
+
+
+@pytest.mark.parametrize("normalize", ["paper", "sum"])
+def test_stock_and_skipping_forms_are_the_gated_network(dense, normalize):
+    model = with_predictors(gated.gated(dense, 0.5, normalize, 0.0))
+    x = pictures(dense, 1)
+    expected = np.asarray(model(x, training=False))
+    gates = [gate.name for gate in gated.gate_layers(model)]
+    forms = [{}, dict.fromkeys(gates, SKIP), dict.fromkeys(gates[::2], SKIP), dict.fromkeys(gates[1::2], SKIP)]
+    for found in [gated.stock(model), *[skipping.build(model, chosen) for chosen in forms]]:
+        np.testing.assert_allclose(found(x, training=False), expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+        assert all(type(layer).__module__.startswith("keras.") for layer in found.layers)
+
+
+def test_a_copy_in_another_precision_keeps_weights_and_density(dense):
+    model = with_predictors(gated.gated(dense, 0.5, "sum", 0.0))
+    copy = gated.copied(model, dense, "sum")
+    x = pictures(dense)
+    np.testing.assert_array_equal(copy(x, training=False), model(x, training=False))
+
+
+def test_skipping_executes_less(dense):
+    model = gated.gated(dense, 0.5, "paper", 0.0)
+    gates = [gate.name for gate in gated.gate_layers(model)]
+    predictors = sum(int(np.prod(gate.phi.shape)) for gate in gated.gate_layers(model))
+    assert skipping.executed_macs(model, {}) == cost.macs(dense) + predictors
+    assert skipping.executed_macs(model, dict.fromkeys(gates, SKIP)) < 0.75 * cost.macs(dense)

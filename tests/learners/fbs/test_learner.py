@@ -1,0 +1,86 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from secateur.export import save_keras
+from secateur.learners.fbs.config import FbsConfig
+from secateur.learners.fbs.learner import FbsLearner
+from secateur.pruning import cost, shrink
+from secateur.training.pretrained import load_pretrained
+from secateur.utils.errors import UsageError
+from tests.training.helpers import open_run
+
+
+def trained(task, directory, precision="float32", **flags):
+    with open_run(directory, precision=precision).open() as run:
+        learner = FbsLearner(FbsConfig(**({"fbs_density_step": 0.25} | flags)), task, run)
+        learner.train()
+    return learner
+
+
+@pytest.mark.parametrize(("precision", "normalize"), [("float32", "paper"), ("bfloat16", "sum")])
+def test_the_stages_and_what_they_leave(task, tmp_path, precision, normalize):
+    learner = trained(task, tmp_path / "run", precision, fbs_density=0.5, fbs_normalize=normalize)
+    stages = {path.stem for path in (tmp_path / "run" / "stages").iterdir()}
+    assert stages == {"warm_up", "density_0.75", "fine_tune", "forms"}
+    facts, dense = learner.evaluate(), cost.macs(task.build_model())
+    assert 0.2 * dense < facts["macs_method"] < 0.7 * dense
+    assert facts["macs_quantiles"]["least"] <= facts["macs_quantiles"]["median"] <= facts["macs_quantiles"]["most"]
+    assert facts["masked_vs_shrunk"] < 1e-4
+    pictures = task.load_data().test_images[:1].astype(np.float32)
+    expected = np.asarray(learner.export()(pictures, training=False))
+    np.testing.assert_allclose(learner.export_lite()(pictures), expected, atol=1e-3 * np.abs(expected).max())
+    for name in ("fired.svg", "macs.svg"):
+        assert "<rect" in (tmp_path / "run" / name).read_text()
+
+
+def test_the_warm_up_trains_the_predictors_alone(task, tmp_path):
+    task = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, nb_epochs_ft=0))
+    learner = trained(task, tmp_path / "run", fbs_density=1.0, fbs_nb_epochs_warm_up=2.0, fbs_nb_epochs_step=0.0)
+    dense = load_pretrained(task)
+    kernel = learner.export().get_layer("stage2_block1_conv1").kernel.numpy()
+    sign = np.sign(dense.get_layer("stage2_block1_conv1_norm").gamma.numpy())
+    np.testing.assert_allclose(kernel, dense.get_layer("stage2_block1_conv1").kernel.numpy() * sign, rtol=1e-5)
+    predictor = learner.export().get_layer("stage2_block1_conv1_gated_predictor")
+    assert np.abs(predictor.kernel.numpy()).max() > 0
+
+
+def test_it_starts_from_a_network_that_another_learner_shrank(task, tmp_path):
+    small = shrink(load_pretrained(task), {"stage2_block1_conv1": [0, 2, 5]})
+    save_keras(small, tmp_path / "small.keras")
+    learner = trained(task, tmp_path / "run", warm_start=str(tmp_path / "small.keras"))
+    assert learner.export().get_layer("stage2_block1_conv1").filters == 3
+    assert learner.evaluate()["macs_method"] < cost.macs(small)
+    with pytest.raises(UsageError, match=r"--warm_start none\.keras: no such file"):
+        trained(task, tmp_path / "other", warm_start="none.keras")
+
+
+def test_a_network_without_norms_cannot_be_gated(task, tmp_path):
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(inputs))
+    save_keras(keras.Model(inputs, keras.layers.Dense(3)(x), name="plain"), tmp_path / "plain.keras")
+    with pytest.raises(UsageError, match="plain has no convolution with a batch norm behind it"):
+        trained(task, tmp_path / "run", warm_start=str(tmp_path / "plain.keras"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "densities"),
+    [({}, [0.9, 0.8, 0.7, 0.6, 0.5]), ({"fbs_density": 0.65}, [0.9, 0.8, 0.7, 0.65]), ({"fbs_density": 1.0}, [1.0])],
+)
+def test_densities_fall_in_steps(flags, densities):
+    assert FbsConfig(**flags).densities() == densities
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"fbs_density": 0.0}, "--fbs_density 0.0: must be above 0"),
+        ({"fbs_density_step": 2.0}, "--fbs_density_step 2.0"),
+        ({"fbs_l1": -1.0}, "--fbs_l1 -1.0: must be 0 or more"),
+    ],
+)
+def test_values_out_of_range(flags, message):
+    with pytest.raises(ValueError, match=message):
+        FbsConfig(**flags)

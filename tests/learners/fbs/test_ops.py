@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from secateur.learners.fbs import ops
+
+
+def chosen(saliency, nb_kept):
+    return ops.winners(tf.constant(saliency, tf.float32), tf.constant(nb_kept)).numpy()
+
+
+@given(nb=st.integers(1, 20), share=st.floats(0.01, 1.0), seed=st.integers(0, 99), ties=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_winners_by_sorting(nb, share, seed, ties):
+    """The k largest by value, then by lower index; never one that is not positive."""
+    nb_kept = ops.nb_winners(share, nb)
+    saliency = np.maximum(np.random.default_rng(seed).normal(0.3, 1, (3, nb)), 0).astype(np.float32)
+    saliency = np.round(saliency * 2) / 2 if ties else saliency
+    found = chosen(saliency, nb_kept)
+    for row, mask in zip(saliency, found, strict=True):
+        order = sorted(range(nb), key=lambda k: (-row[k], k))[:nb_kept]
+        assert np.flatnonzero(mask).tolist() == sorted(k for k in order if row[k] > 0)
+
+
+@pytest.mark.parametrize(
+    ("density", "nb", "expected"), [(0.5, 8, 4), (0.5, 9, 5), (0.01, 8, 1), (1.0, 8, 8), (0.3, 10, 3)]
+)
+def test_number_of_winners(density, nb, expected):
+    assert ops.nb_winners(density, nb) == expected
+
+
+def test_subsampling_is_the_mean_magnitude():
+    x = np.random.default_rng(0).normal(size=(2, 3, 5, 4)).astype(np.float32)
+    np.testing.assert_allclose(ops.subsample(tf.constant(x)), np.abs(x).mean((1, 2)), rtol=1e-5)
+    assert ops.subsample(tf.constant(x, tf.bfloat16)).dtype == tf.float32
+
+
+def test_gates_are_the_winners_saliencies_or_relative_to_their_mean():
+    saliency = tf.constant([[3.0, 1.0, 2.0, 0.0]])
+    np.testing.assert_allclose(ops.gates(saliency, tf.constant(2), None), [[3.0, 0, 2.0, 0]])
+    found = ops.gates(saliency, tf.constant(2), tf.constant(0.5))
+    np.testing.assert_allclose(found, np.array([[3.0, 0, 2.0, 0]]) / (5 / 4) * 0.5, rtol=1e-5)
+    assert np.isfinite(ops.gates(tf.zeros((1, 4)), tf.constant(2), tf.constant(1.0))).all()
+
+
+def test_gradients_reach_the_winners_alone():
+    saliency = tf.Variable([[3.0, 1.0, 2.0]])
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(ops.gates(saliency.value(), tf.constant(2), None) * tf.constant([[5.0, 6.0, 7.0]]))
+    np.testing.assert_allclose(tape.gradient(total, saliency), [[5.0, 0.0, 7.0]])
