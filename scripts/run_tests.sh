@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Makes the environment if need be, then: style, types, tests. Arguments go to pytest.
+#   ./scripts/run_tests.sh --all     also every learner on every network at full size, some hours on 2 cores
 set -euo pipefail
 
 source "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"
@@ -9,5 +10,9 @@ export CUDA_VISIBLE_DEVICES=-1 TF_CPP_MIN_LOG_LEVEL=3
 "$python" -m ruff check .
 "$python" -m ruff format --check .
 "$python" -m mypy
+if [ "${1:-}" = --all ]; then
+    shift
+    set -- -m "full_size or not full_size" "$@"
+fi
 # Two processes, a file at a time: tracing is single-threaded, and fixtures of a module are made once.
 exec "$python" -m pytest -n 2 --dist loadfile "$@"

@@ -1,6 +1,7 @@
 """Two steps of every stage of every learner on every network, narrow and with one block per stage."""
 
 import dataclasses
+import importlib
 import json
 import pathlib
 import runpy
@@ -69,7 +70,33 @@ def small_task(height: int, channels: int, build) -> Task:
 
 @pytest.mark.parametrize(("script", "name", "learner"), CASES)
 def test_two_steps_of_everything(tmp_path, randomise, script, name, learner):
-    task = small_task(*NETWORKS[script][name])
+    check(tmp_path, randomise, small_task(*NETWORKS[script][name]), learner)
+
+
+# The largest of each family that a machine of 24 GiB trains with batches of four.
+FULL_SIZE = {
+    "resnet_at_cifar10_run": {"resnet_size": 56},
+    "resnet_at_ilsvrc12_run": {"resnet_size": 50},
+    "mobilenet_at_ilsvrc12_run": {"mobilenet_version": 2},
+    "vgg_at_ilsvrc12_run": {},
+    "vgg_at_cifar10_run": {},
+    "cifarnet_at_cifar10_run": {},
+}
+
+
+@pytest.mark.full_size
+@pytest.mark.parametrize("learner", registry.LEARNERS)
+@pytest.mark.parametrize("script", FULL_SIZE)
+def test_everything_at_full_size(tmp_path, randomise, script, learner):
+    module = importlib.import_module(f"secateur.nets.{script}")
+    flags = typing.get_type_hints(module.task)["flags"](**FULL_SIZE[script])
+    build = module.task(flags, runner.Settings()).build_model
+    _, height, _, channels = build().input_shape
+    check(tmp_path, randomise, small_task(height, channels, build), learner)
+
+
+def check(tmp_path, randomise, task, learner):
+    """A whole run by the command line, and its files against each other."""
     argv = [
         f"--log_dir={tmp_path / 'logs'}",
         f"--save_path={tmp_path / 'models'}",
@@ -130,7 +157,7 @@ def test_the_script_itself(tmp_path, monkeypatch, learner):
 
 def test_tasks_of_the_scripts_are_as_they_say():
     for name in NETWORKS:
-        module = __import__(f"secateur.nets.{name}", fromlist=["task"])
+        module = importlib.import_module(f"secateur.nets.{name}")
         flags = typing.get_type_hints(module.task)["flags"]
         task = module.task(flags(), runner.Settings())
         assert task.name.endswith(name.removesuffix("_run").split("_at_")[1])

@@ -1,0 +1,75 @@
+"""How fast pictures are decoded and augmented, and how many cores feed one GPU.
+
+    .venv/bin/python benchmarks/decode.py --pictures DIR --out results/decode.json
+
+DIR holds JPEGs. Random crops of 224x224 as training makes them: decoding only where the crop lies, against decoding the
+whole picture and cutting it afterwards. Both through `tf.data`, in turns, on all cores. Run it on an idle machine.
+"""
+
+import argparse
+import os
+import pathlib
+from collections.abc import Callable
+
+import tensorflow as tf
+from turns import take_turns, times_as_fast, write
+
+from secateur.datasets.crops import random_crop
+
+SIZE, BATCH, GOAL = 224, 50, 1.5
+# ResNet-50 v1.5 in mixed precision on one V100, TensorFlow, as NVIDIA's DeepLearningExamples publish it.
+GPU_PICTURES_PER_SECOND = 1325
+
+
+def whole_then_crop(contents: tf.Tensor, size: int, key: tf.Tensor) -> tf.Tensor:
+    """The same crop of the whole decoded picture, as tutorials write it."""
+    image = tf.io.decode_jpeg(contents, channels=3)
+    begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
+        tf.shape(image),
+        tf.zeros([0, 0, 4]),
+        seed=key,
+        aspect_ratio_range=(3 / 4, 4 / 3),
+        area_range=(0.08, 1.0),
+        use_image_if_no_bounding_boxes=True,
+    )
+    image = tf.image.resize(tf.slice(image, begin, extent), [size, size])
+    return tf.image.stateless_random_flip_left_right(image, key + 1)
+
+
+def reader(contents: list[bytes], crop: Callable) -> Callable[[int], None]:
+    """Carries out so many batches."""
+    records = tf.data.Dataset.from_tensor_slices(contents).repeat().enumerate()
+    pictures = records.map(lambda k, c: crop(c, SIZE, tf.stack([k, k + 1])), tf.data.AUTOTUNE)
+    batches = iter(pictures.batch(BATCH).prefetch(2))
+
+    def run(nb_batches: int) -> None:
+        for _ in range(nb_batches):
+            next(batches)
+
+    return run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pictures", type=pathlib.Path, required=True, help="folder of JPEGs")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each")
+    parser.add_argument("--out", type=pathlib.Path, help="write the figures as JSON")
+    args = parser.parse_args()
+    paths = sorted(path for path in args.pictures.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
+    contents = [path.read_bytes() for path in paths]
+    contenders = {"fused": reader(contents, random_crop), "separate": reader(contents, whole_then_crop)}
+    times = take_turns(contenders, args.rounds, 10)
+    rates = {name: BATCH / (sorted(found)[len(found) // 2] / 1e3) for name, found in times.items()}
+    ratio, cores = times_as_fast(times["fused"], times["separate"]), os.cpu_count() or 1
+    needed = GPU_PICTURES_PER_SECOND / (rates["fused"] / cores)
+    for name, rate in rates.items():
+        print(f"{name}: {rate:.0f} pictures a second on {cores} cores")
+    print(f"fused is {ratio:.2f} times as fast (goal {GOAL})")
+    print(f"a GPU that trains {GPU_PICTURES_PER_SECOND} pictures a second needs {needed:.1f} such cores")
+    figures = {"pictures_per_second": rates, "cores": cores, "times_as_fast": ratio, "goal": GOAL}
+    gpu = {"pictures_per_second": GPU_PICTURES_PER_SECOND, "cores_needed": needed}
+    write(args.out, figures | {"gpu": gpu, "nb_pictures": len(contents)})
+
+
+if __name__ == "__main__":
+    main()
