@@ -190,7 +190,7 @@ def fastest(model: keras.Model, folder: pathlib.Path) -> dict:
         before = sources.get(id(call.inputs[0]))
         compact = found["forms"].get(before) == SKIP
         live = _width(gates, before) if compact else None
-        forms = {form: _alone(call, form, live) for form in (DENSE, SKIP)}
+        forms = {form: alone(call, form, live) for form in (DENSE, SKIP)}
         one = fastest_forms({call.layer.name: (call.layer.name, forms)}, folder)
         found["forms"] |= one["forms"]
         found["milliseconds"] |= one["milliseconds"]
@@ -222,10 +222,10 @@ def _width(gates: list[Call], name: str | None) -> int:
     return next(int(call.layer.nb_kept.numpy()) for call in gates if call.layer.name == name)
 
 
-def _alone(call: Call, form: str, nb_live: int | None) -> Callable[[], keras.Model]:
+def alone(call: Call, form: str, nb_live: int | None) -> Callable[[], keras.Model]:
     """What builds a model of one gate, from whole or compact inputs to whole outputs."""
 
-    def alone() -> keras.Model:
+    def build_alone() -> keras.Model:
         shape = call.inputs[0].shape[1:]
         inputs = [keras.Input((*shape[:2], nb_live or shape[2]), batch_size=1)]
         value = Value(inputs[0])
@@ -235,4 +235,4 @@ def _alone(call: Call, form: str, nb_live: int | None) -> Callable[[], keras.Mod
         made = (skipped if form == SKIP else gated_dense)(call.layer, value)
         return keras.Model(inputs, _whole(made, "alone"))
 
-    return alone
+    return build_alone
