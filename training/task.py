@@ -74,8 +74,7 @@ class Recipe:
         learning_rate: its peak, for `batch_size_norm` pictures a step.
         nb_epochs_ft, learning_rate_ft: the same for fine-tuning after pruning.
         batch_size, batch_size_eval: pictures per step of one worker.
-        weight_decay: of training from scratch (`Phase.weight_decay`).
-        weight_decay_ft: of pruning and fine-tuning; None: the same. A pruned network underfits rather than overfits.
+        weight_decay: of all training (`Phase.weight_decay`).
         momentum: of stochastic gradient descent, with Nesterov's form.
         dcp_nb_iters_block, dcp_nb_iters_layer: steps of discrimination-aware channel pruning that suit the task.
         step_decay: how the learning rate falls; None: one cycle.
@@ -89,7 +88,6 @@ class Recipe:
     batch_size_eval: int = 100
     batch_size_norm: int = 128
     weight_decay: float = 5e-4
-    weight_decay_ft: float | None = None
     momentum: float = 0.9
     dcp_nb_iters_block: int = 10_000
     dcp_nb_iters_layer: int = 500
@@ -104,8 +102,7 @@ class Recipe:
     @property
     def fine_tuning(self) -> Phase:
         """After pruning."""
-        weight_decay = self.weight_decay if self.weight_decay_ft is None else self.weight_decay_ft
-        phase, decay = Phase(self.nb_epochs_ft, self.learning_rate_ft, weight_decay), self.step_decay
+        phase, decay = Phase(self.nb_epochs_ft, self.learning_rate_ft, self.weight_decay), self.step_decay
         return dataclasses.replace(phase, **_steps(decay, decay.boundaries_ft, 0.0)) if decay else phase
 
 
