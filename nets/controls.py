@@ -9,6 +9,7 @@ import keras
 from secateur import export
 from secateur.nets.runs import How, Where, run_of
 from secateur.pruning.calls import new_layer
+from secateur.training import parallel
 from secateur.training.precision import to_training
 from secateur.training.pretrained import load_pretrained
 from secateur.training.run import Run
@@ -40,6 +41,8 @@ def from_scratch(task: Task, pruned: pathlib.Path, where: Where, how: How) -> di
 
 
 def _scores(model: keras.Model, task: Task, run: Run) -> dict:
+    if not parallel.is_primary():
+        return {}
     path = run.directory / "model.tflite"
     export.save_keras(model, run.directory / "model.keras")
     export.save_tflite(model, path)

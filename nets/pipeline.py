@@ -1,8 +1,11 @@
 """The order of a run: dense model, learner, export, equality gate, measurement, result."""
 
 import dataclasses
+import functools
+import operator
 import pathlib
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -12,6 +15,7 @@ from secateur.learners import registry
 from secateur.nets import controls
 from secateur.nets.outcome import hand_over
 from secateur.nets.runs import How, Where, dense_path, run_of
+from secateur.training import parallel
 from secateur.training.task import Task
 from secateur.training.train import train_dense
 from secateur.utils.errors import RunError
@@ -25,20 +29,36 @@ def train(task: Task, learner_name: str, config: Any, where: Where, how: How) ->
     result_path = run.directory / "result.json"
     with run.open():
         result = export.read_result(result_path) if result_path.is_file() else {}
-        if not _has_all(result, how):
+        if not parallel.as_primary_sees(_has_all(result, how)):
             learner = entry.learner(config, task, run)
             learner.train()
             kept = {key: result[key] for key in controls.CONTROLS if key in result}
-            result = hand_over(task, learner_name, learner, run, where, _with_formats(how, result)) | kept
-            export.write_result(result_path, result)
+            result = _by_primary(
+                lambda: hand_over(task, learner_name, learner, run, where, _with_formats(how, result)) | kept,
+                result_path,
+            )
         for name in how.controls if task.pretrained else ():
-            if name not in result:
-                result[name] = controls.CONTROLS[name](
-                    task, pathlib.Path(result["files"]["pruned"]["keras"]), where, how
-                )
-                export.write_result(result_path, result)
-        print(export.table(result))
+            if not parallel.as_primary_sees(name in result):
+                scores = controls.CONTROLS[name](task, pathlib.Path(result["files"]["pruned"]["keras"]), where, how)
+                result = _by_primary(functools.partial(operator.or_, result, {name: scores}), result_path)
+        if parallel.is_primary():
+            print(export.table(result))
+        parallel.barrier()
     return result
+
+
+def _by_primary(make: Callable[[], dict], path: pathlib.Path) -> dict:
+    """A result that the primary worker makes and writes; the others wait and read it."""
+    if parallel.is_primary():
+        export.write_result(path, make())
+    parallel.barrier()
+    return export.read_result(path)
+
+
+def _save_by_primary(model: keras.Model, path: pathlib.Path) -> None:
+    if parallel.is_primary():
+        export.save_keras(model, path)
+    parallel.barrier()
 
 
 def _with_starts(task: Task, dense: pathlib.Path | None, how: How) -> Task:
@@ -68,6 +88,8 @@ def _formats(result: dict) -> set[str]:
 
 def evaluate(task: Task, learner_name: str, config: Any, where: Where, how: How) -> None:
     """Evaluate the exported files of a finished run again, Keras model and `.tflite`, and print the table."""
+    if not parallel.is_primary():
+        return
     entry = registry.find(learner_name)
     task = _with_starts(task, dense_path(task, where, how) if entry.learner.needs_dense else None, how)
     run = run_of(task, learner_name, dataclasses.asdict(config), where, how, where.state_dir)
@@ -90,11 +112,11 @@ def evaluate(task: Task, learner_name: str, config: Any, where: Where, how: How)
 def _dense_model(task: Task, where: Where, how: How) -> pathlib.Path:
     """The pretrained model's file; where there is none the dense model is trained now."""
     path = dense_path(task, where, how)
-    if path.is_file():
+    if parallel.as_primary_sees(path.is_file()):
         print(f"starting from the pretrained model {path}", file=sys.stderr)
         return path
     if task.start:
-        export.save_keras(task.start.load(), path)
+        _save_by_primary(task.start.load(), path)
         print(f"the published weights are kept in {path}", file=sys.stderr)
         return path
     print(
@@ -103,5 +125,5 @@ def _dense_model(task: Task, where: Where, how: How) -> pathlib.Path:
     )
     run = run_of(task, "full-prec", {}, where, how)
     with run.open():
-        export.save_keras(train_dense(task, task.load_data(), run), path)
+        _save_by_primary(train_dense(task, task.load_data(), run), path)
     return path

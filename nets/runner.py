@@ -16,7 +16,7 @@ import tensorflow as tf
 from secateur import export
 from secateur.learners import registry
 from secateur.nets import pipeline, runs
-from secateur.training import precision
+from secateur.training import parallel, precision
 from secateur.training.run import Stopped
 from secateur.training.task import Distillation, Recipe, Task
 from secateur.utils.errors import RunError, UsageError
@@ -105,6 +105,10 @@ def main(
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(2 if isinstance(error, UsageError) else 1)
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError):
+        # What an all-reduce raises when another worker is gone; that worker's own message says why.
+        print(f"worker {parallel.rank()}: another worker is gone; the same command goes on", file=sys.stderr)
+        sys.exit(1)
     except Stopped as stopped:
         print(stopped, file=sys.stderr, flush=True)
         sys.exit(128 + signal.SIGTERM)
@@ -187,10 +191,11 @@ class _Once:
 
 
 def _prepare(settings: Settings) -> None:
-    """Seeds, determinism and quiet, before the first operation runs."""
+    """Workers, seeds, determinism and quiet, before the first operation runs."""
     if not settings.verbose:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    parallel.init()
     keras.utils.set_random_seed(settings.seed)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()

@@ -7,6 +7,7 @@ import pathlib
 
 import keras
 
+from secateur.training import parallel
 from secateur.training.pretrained import load_pretrained, load_saved
 from secateur.training.run import Run
 from secateur.training.task import Distillation, Task
@@ -38,7 +39,8 @@ class How:
 
     def config(self) -> dict:
         """The part that changes the weights that come out."""
-        return {"seed": self.seed, "precision": self.precision, "deterministic": self.deterministic}
+        workers = {"workers": parallel.size()} if parallel.size() > 1 else {}
+        return {"seed": self.seed, "precision": self.precision, "deterministic": self.deterministic} | workers
 
 
 def _dense_config(task: Task, how: How) -> dict:

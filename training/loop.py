@@ -7,9 +7,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from secateur.training import parallel
 from secateur.training.run import Run, Stopped
 from secateur.training.steps import Step
 from secateur.utils.errors import RunError
+
+STEPS_BETWEEN_QUESTIONS = 10
 
 # Called after each step with the number of steps done.
 Callback = Callable[[int], None]
@@ -56,16 +59,24 @@ def fit(
             progress.step()
             for callback in callbacks:
                 callback(done)
-            due = run.checkpoint_due(done, saved) or run.stop_requested or done == nb_steps
+            stop = _stop_requested(run, done)
+            due = run.checkpoint_due(done, saved) or stop or done == nb_steps
             if due or done % run.summ_step == 0:
                 progress.show(done, _close(window, run, stage, done))
             if due and done < nb_steps:
                 run.save_checkpoint(stage, done, variables, earlier + time.monotonic() - begin)
                 saved = time.monotonic()
-            if run.stop_requested:
+            if stop:
                 raise Stopped(f"stopped at step {done} of {stage}: the same command continues there")
             if done == nb_steps:
                 break
+
+
+def _stop_requested(run: Run, done: int) -> bool:
+    """Whether to stop after this step; several workers ask each other now and then, so that all stop together."""
+    if parallel.size() == 1:
+        return run.stop_requested
+    return done % STEPS_BETWEEN_QUESTIONS == 0 and parallel.anywhere(run.stop_requested)
 
 
 def _close(window: list[dict[str, tf.Tensor]], run: Run, stage: str, done: int) -> dict[str, float]:

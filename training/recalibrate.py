@@ -36,4 +36,8 @@ def recalibrate(model: keras.Model, batches: Iterable[tuple[tf.Tensor, tf.Tensor
 def recalibrate_stage(model: keras.Model, task: Task, data: Dataset, run: Run) -> None:
     """`recalibrate` on training pictures, as the stage "recalibrate" of a run."""
     batches = data.train_batches(task.recipe.batch_size, stream_seed(run, "recalibrate"))
-    run.stage("recalibrate", lambda: recalibrate(model, itertools.islice(batches, NB_BATCHES)), model.variables)
+
+    def function() -> None:
+        recalibrate(model, itertools.islice(batches, NB_BATCHES))
+
+    run.stage("recalibrate", function, model.variables, alone=True)

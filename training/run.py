@@ -66,6 +66,11 @@ class Run:
         Raises:
             RunError: another run holds the lock, or the directory belongs to another config.
         """
+        if not parallel.is_primary():
+            parallel.barrier()
+            with self._hearing_sigterm():
+                yield self
+            return
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / "lock").open("w") as lock:
             try:
@@ -75,34 +80,51 @@ class Run:
                     f"{self.directory} is in use by another run: wait for it, or choose another --log_dir"
                 ) from None
             self._write_config()
-            previous = signal.signal(signal.SIGTERM, self._request_stop)
-            try:
+            parallel.barrier()
+            with self._hearing_sigterm():
                 yield self
-            finally:
-                signal.signal(signal.SIGTERM, previous)
 
-    def stage(self, name: str, function: Callable[[], dict | None], variables: Sequence[keras.Variable] = ()) -> dict:
+    @contextlib.contextmanager
+    def _hearing_sigterm(self) -> Iterator[None]:
+        previous = signal.signal(signal.SIGTERM, self._request_stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+
+    def stage(
+        self,
+        name: str,
+        function: Callable[[], dict | None],
+        variables: Sequence[keras.Variable] = (),
+        alone: bool = False,
+    ) -> dict:
         """Run `function` once in the life of the directory; afterwards only its output is restored.
 
         Args:
             name: of the stage, unique in the run.
             function: trains in place and returns what else is worth keeping (JSON-able).
             variables: the state that the stage leaves behind; saved after it, restored when it is skipped.
+            alone: the primary worker does it and the others read what it saved: choices, measurements.
 
         Returns:
             What `function` returned, now or in the run that was killed later.
         """
         path = self._state_directory / "stages" / f"{name}.npz"
-        if path.is_file():
+        if parallel.as_primary_sees(path.is_file()):
             with contextlib.suppress(checkpoint.DamagedCheckpoint):
                 return self._restore_stage(name, path, variables)
             self.say(f"{path} is damaged: the stage {name} runs again")
         begin = time.monotonic()
-        output = function() or {}
-        seconds = time.monotonic() - begin + self.seconds.get(name, 0.0)
-        self.seconds[name] = seconds
-        checkpoint.save(path, checkpoint.arrays_of(variables), {"output": output, "seconds": seconds})
-        self._forget_checkpoints(name, keep=0)
+        output = function() or {} if parallel.is_primary() or not alone else {}
+        if parallel.is_primary():
+            seconds = time.monotonic() - begin + self.seconds.get(name, 0.0)
+            self.seconds[name] = seconds
+            checkpoint.save(path, checkpoint.arrays_of(variables), {"output": output, "seconds": seconds})
+            self._forget_checkpoints(name, keep=0)
+        parallel.barrier()
+        if not parallel.is_primary():
+            return self._restore_stage(name, path, variables)
         self._outputs[name] = output
         return output
 
@@ -110,7 +132,7 @@ class Run:
         """A JSON-able value that runs beside this one find again by its key, such as a scan of the dense model."""
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
         path = self.directory.parent / "shared" / f"{name}_{digest}.json"
-        if path.is_file():
+        if parallel.as_primary_sees(path.is_file()):
             with contextlib.suppress(json.JSONDecodeError):
                 return json.loads(path.read_text(encoding="utf-8"))
             self.say(f"{path} is damaged: it is made again")
@@ -193,7 +215,7 @@ class Run:
     def _drop_metrics_after(self, stage: str, step: int) -> None:
         """Leave out the lines that a killed run wrote after its last checkpoint: they will be written again."""
         path = self.directory / "metrics.jsonl"
-        if not path.is_file():
+        if not path.is_file() or not parallel.is_primary():
             return
         lines = path.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if _keeps(line, stage, step)]

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import keras
 
@@ -17,6 +18,32 @@ from secateur.training.task import Dataset, Phase, Task
 def stream_seed(run: Run, stage: str) -> int:
     """A seed for the pictures of one stage, so that no two stages see them in the same order."""
     return zlib.crc32(f"{run.seed} {stage}".encode())
+
+
+class Course(NamedTuple):
+    """What training by the task's recipe needs: the optimizer with its learning rates, the steps, the batches."""
+
+    optimizer: keras.optimizers.Optimizer
+    nb_steps: int
+    batches: Callable[[int], Any]
+
+
+def course_of(task: Task, data: Dataset, run: Run, stage: str, phase: Phase) -> Course:
+    """Stochastic gradient descent for one phase; its learning rate grows with the number of workers.
+
+    Args:
+        stage: whose pictures come in an order of its own.
+    """
+    recipe, size = task.recipe, parallel.size()
+    nb_steps = schedules.nb_steps_of(phase.nb_epochs, data.nb_train, recipe.batch_size * size)
+    peak = schedules.scaled_learning_rate(phase.learning_rate, recipe.batch_size * size, recipe.batch_size_norm)
+    optimizer = scaled_for(run.precision, sgd(recipe, schedules.schedule_of(phase, peak, nb_steps)))
+    seed = stream_seed(run, stage)
+    return Course(
+        optimizer,
+        nb_steps,
+        lambda first_step: data.train_batches(recipe.batch_size, seed, first_step, parallel.rank(), size),
+    )
 
 
 def train_model(
@@ -40,21 +67,13 @@ def train_model(
     Returns:
         The same model.
     """
-    recipe = task.recipe
-    global_batch = recipe.batch_size * parallel.size()
-    nb_steps = schedules.nb_steps_of(phase.nb_epochs, data.nb_train, global_batch)
-    peak = schedules.scaled_learning_rate(phase.learning_rate, global_batch, recipe.batch_size_norm)
-    optimizer = scaled_for(run.precision, sgd(recipe, schedules.schedule_of(phase, peak, nb_steps)))
+    course = course_of(task, data, run, stage, phase)
     teacher = distillation_loss(task, run.precision)
-    step = train_step(model, optimizer, task.loss, phase.weight_decay, teacher, norm_l1, replaced)
-    seed = stream_seed(run, stage)
-
-    def batches(first_step: int):
-        return data.train_batches(recipe.batch_size, seed, first_step, parallel.rank(), parallel.size())
+    step = train_step(model, course.optimizer, task.loss, phase.weight_decay, teacher, norm_l1, replaced)
 
     def function() -> dict:
-        fit(step, batches, nb_steps, run, stage, [*model.variables, *optimizer.variables])
-        return {"epochs": phase.nb_epochs, "steps": nb_steps}
+        fit(step, course.batches, course.nb_steps, run, stage, [*model.variables, *course.optimizer.variables])
+        return {"epochs": phase.nb_epochs, "steps": course.nb_steps}
 
     run.stage(stage, function, model.variables)
     return model

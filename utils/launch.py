@@ -1,7 +1,7 @@
 """Starts a run script on this machine: `python -m secateur.utils.launch [-n N] [--device=…] SCRIPT [FLAGS]`.
 
-Only its own flags are read; everything else reaches the script as it was given. The script runs in this process, so
-signals and the exit code are the script's.
+Only its own flags are read; everything else reaches the script as it was given. One worker runs in this process, so
+signals and the exit code are the script's; for several, `utils.workers` starts a process for each.
 """
 
 import importlib
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from secateur.utils import workers
 from secateur.utils.errors import RunError, UsageError
 from secateur.utils.gpus import idle_gpus
 from secateur.utils.streams import quiet
@@ -55,8 +56,6 @@ def parse(argv: Sequence[str]) -> Launch:
 def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise UsageError(f"-n={text}: must be a whole number, 1 or more")
-    if int(text) > 1:
-        raise UsageError(f"-n={text}: several workers are not available in this version; run with -n=1")
     return int(text)
 
 
@@ -77,6 +76,10 @@ def choose_device(launch: Launch, idle: list[int] | None) -> tuple[str, str]:
     if launch.device == "cpu":
         return "-1", "running on the CPU"
     if idle is None and launch.device == "auto":
+        if launch.nb_gpus > 1:
+            raise UsageError(
+                f"-n={launch.nb_gpus}: no nvidia-smi on this machine; workers on its CPU are started with --device=cpu"
+            )
         return "-1", "no nvidia-smi on this machine: running on the CPU"
     found = idle or []
     if len(found) < launch.nb_gpus:
@@ -90,6 +93,9 @@ def choose_device(launch: Launch, idle: list[int] | None) -> tuple[str, str]:
 
 def main(argv: Sequence[str]) -> None:
     """Choose the device and become the script."""
+    if "TF_CONFIG" in os.environ:  # a worker, whose device was chosen by what started it
+        _become(parse(argv))
+        return
     try:
         launch = parse(argv)
         visible, line = choose_device(launch, None if launch.device == "cpu" else idle_gpus())
@@ -97,7 +103,14 @@ def main(argv: Sequence[str]) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError) else 1)
     print(line, file=sys.stderr, flush=True)
+    if launch.nb_gpus > 1:
+        devices = visible.split(",") if visible != "-1" else ["-1"] * launch.nb_gpus
+        sys.exit(workers.run(launch.script, launch.arguments, devices))
     os.environ |= {"CUDA_VISIBLE_DEVICES": visible, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    _become(launch)
+
+
+def _become(launch: Launch) -> None:
     if "--verbose" not in launch.arguments:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         _import_quietly()

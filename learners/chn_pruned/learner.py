@@ -91,7 +91,7 @@ class ChnPrunedLearner:
             widths = allocate(self.config, part, dense, exact, scores, family, self.run.directory / "widths")
             return {"keep": {name: ops.best(values, widths[name]) for name, values in scores.items()}}
 
-        keep = self.run.stage(f"prune{index}", choose)["keep"]
+        keep = self.run.stage(f"prune{index}", choose, alone=True)["keep"]
         pictures = data.pictures(NB_PICTURES_CHECKED, self.run.seed)
         shrunk, error = export.shrink_checked(exact, keep, pictures, f"after round {index}")
         self._errors.append(error)

@@ -19,6 +19,7 @@ from secateur.learners.dis_chn_pruned.selection import Search, SelectionProblem,
 from secateur.learners.dis_chn_pruned.stages import PruneStage, plan_stages
 from secateur.learners.dis_chn_pruned.widths import planned_widths
 from secateur.pruning import ChannelGraph, ChannelGroup
+from secateur.training import parallel
 from secateur.training.distillation import distillation_loss
 from secateur.training.loop import fit
 from secateur.training.precision import to_training
@@ -89,7 +90,7 @@ class DisChnPrunedLearner:
         def tune() -> None:
             fit(
                 step,
-                lambda first: data.train_batches(recipe.batch_size, seed, first),
+                lambda first: data.train_batches(recipe.batch_size, seed, first, parallel.rank(), parallel.size()),
                 self._nb_iters_block,
                 self.run,
                 name,
@@ -129,7 +130,7 @@ class DisChnPrunedLearner:
                 kernel.assign(value)
             return {"kept": kept}
 
-        return self.run.stage(name, select, kernels)["kept"]
+        return self.run.stage(name, select, kernels, alone=True)["kept"]
 
     def _reference(self, readers: Sequence[str]) -> keras.Model:
         """The original network up to the readers, less the channels of theirs that earlier stages removed."""

@@ -27,7 +27,7 @@ def planned_widths(
     exact = {group.name: _nb_kept(graph, group, config, 1) for group in groups}
     if all(exact[group.name] in (0, group.size) for group in groups):
         return exact
-    found = run.stage("widths", lambda: export.fastest_multiple(model, exact, run.directory / "widths"))
+    found = run.stage("widths", lambda: export.fastest_multiple(model, exact, run.directory / "widths"), alone=True)
     table = ", ".join(f"{name}: {value:.3f} ms" for name, value in found["milliseconds"].items())
     run.say(f"--channel_multiple auto takes multiples of {found['multiple']} ({table})")
     return found["widths"]

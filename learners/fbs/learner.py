@@ -18,15 +18,14 @@ from secateur.learners.fbs import gated, skipping
 from secateur.learners.fbs.config import FbsConfig
 from secateur.learners.fbs.counting import Count, count
 from secateur.learners.fbs.picture import fired_svg, histogram_svg
-from secateur.training import parallel, schedules
 from secateur.training.distillation import DistillationLoss, distillation_loss
 from secateur.training.loop import fit
 from secateur.training.precision import to_training
 from secateur.training.pretrained import load_pretrained, load_saved
 from secateur.training.run import Run
-from secateur.training.steps import Step, apply_gradients, batch_accuracy, decayed_kernels, l2_loss, scaled_for, sgd
+from secateur.training.steps import Step, apply_gradients, batch_accuracy, decayed_kernels, l2_loss
 from secateur.training.task import Dataset, Phase, Task
-from secateur.training.train import stream_seed
+from secateur.training.train import course_of
 from secateur.utils.errors import UsageError
 from secateur.utils.files import write_atomically
 
@@ -61,9 +60,9 @@ class FbsLearner:
         self._exact = gated.copied(self._model, to_training(self._start, "float32"), config.fbs_normalize)
         self._export(data)
         self._count(data)
-        self._forms = self.run.stage("forms", lambda: skipping.fastest(self._exact, self.run.directory / "forms"))[
-            "forms"
-        ]
+        self._forms = self.run.stage(
+            "forms", lambda: skipping.fastest(self._exact, self.run.directory / "forms"), alone=True
+        )["forms"]
         self._facts |= {"forms": self._forms, "macs": skipping.executed_macs(self._exact, self._forms)}
 
     def evaluate(self) -> dict:
@@ -99,24 +98,17 @@ class FbsLearner:
         trained: Sequence[keras.Variable] | None = None,
     ) -> None:
         """One cycle of the learning rate at one density, of the whole network or of some variables alone."""
-        recipe, phase = self.task.recipe, self.task.recipe.fine_tuning
-        phase = dataclasses.replace(phase, nb_epochs=nb_epochs)
+        phase = dataclasses.replace(self.task.recipe.fine_tuning, nb_epochs=nb_epochs)
         for gate in gated.gate_layers(self._model):
             gate.set_density(density)
-        global_batch = recipe.batch_size * parallel.size()
-        nb_steps = schedules.nb_steps_of(phase.nb_epochs, data.nb_train, global_batch)
-        peak = schedules.scaled_learning_rate(phase.learning_rate, global_batch, recipe.batch_size_norm)
-        optimizer = scaled_for(self.run.precision, sgd(recipe, schedules.schedule_of(phase, peak, nb_steps)))
+        course = course_of(self.task, data, self.run, stage, phase)
         teacher = distillation_loss(self.task, self.run.precision)
-        step = fbs_step(self._model, trained, optimizer, self.task.loss, phase, teacher)
-        seed = stream_seed(self.run, stage)
-
-        def batches(first_step: int):
-            return data.train_batches(recipe.batch_size, seed, first_step, parallel.rank(), parallel.size())
+        step = fbs_step(self._model, trained, course.optimizer, self.task.loss, phase, teacher)
 
         def function() -> dict:
-            fit(step, batches, nb_steps, self.run, stage, [*self._model.variables, *optimizer.variables])
-            return {"epochs": nb_epochs, "steps": nb_steps, "density": density}
+            variables = [*self._model.variables, *course.optimizer.variables]
+            fit(step, course.batches, course.nb_steps, self.run, stage, variables)
+            return {"epochs": nb_epochs, "steps": course.nb_steps, "density": density}
 
         self.run.stage(stage, function, self._model.variables)
 

@@ -19,16 +19,14 @@ from secateur.learners.fcf.counts import planned_counts
 from secateur.learners.fcf.osqp_projection import OsqpProjection
 from secateur.learners.fcf.scopes import SCOPES, Scope
 from secateur.pruning import ChannelGraph
-from secateur.training import parallel, schedules
 from secateur.training.distillation import distillation_loss
 from secateur.training.loop import fit
 from secateur.training.precision import to_training
 from secateur.training.pretrained import load_pretrained
 from secateur.training.recalibrate import recalibrate_stage
 from secateur.training.run import Run
-from secateur.training.steps import scaled_for, sgd
 from secateur.training.task import Dataset, Phase, Task
-from secateur.training.train import stream_seed, train_model
+from secateur.training.train import course_of, train_model
 
 NB_PICTURES_CHECKED = 256
 # Of the fine-tuning's epochs, for the joint training.
@@ -60,7 +58,7 @@ class FcfLearner:
         pruned, error = scope.pruned(self._model, kept, pictures)
         self._model = to_training(pruned, self.run.precision)
         recalibrate_stage(self._model, self.task, data, self.run)
-        before = self.run.stage("before", lambda: self._accuracy(data))
+        before = self.run.stage("before", lambda: self._accuracy(data), alone=True)
         phase = self._phase(self.config.fcf_nb_epochs_ft, 1.0)
         train_model(
             self._model, self.task, data, self.run, "fine_tune", phase, replaced=scope.replaced(self._model, kept)
@@ -81,16 +79,14 @@ class FcfLearner:
     def _counts(self, scope: Scope, dense: keras.Model) -> dict[str, int]:
         magnitudes = scope.magnitudes()
         return self.run.stage(
-            "counts", lambda: planned_counts(self.config, dense, magnitudes, self.run.directory / "widths")
+            "counts", lambda: planned_counts(self.config, dense, magnitudes, self.run.directory / "widths"), alone=True
         )
 
     def _train_scalars(self, scope: Scope, counts: dict[str, int], data: Dataset) -> dict[str, list[int]]:
         """The joint training of weights and scalars; the rows' kept channels."""
-        recipe, config, phase = self.task.recipe, self.config, self._phase(self.config.fcf_nb_epochs, SHARE_OF_TUNING)
-        global_batch = recipe.batch_size * parallel.size()
-        nb_steps = schedules.nb_steps_of(phase.nb_epochs, data.nb_train, global_batch)
-        peak = schedules.scaled_learning_rate(phase.learning_rate, global_batch, recipe.batch_size_norm)
-        optimizer = scaled_for(self.run.precision, sgd(recipe, schedules.schedule_of(phase, peak, nb_steps)))
+        config, phase = self.config, self._phase(self.config.fcf_nb_epochs, SHARE_OF_TUNING)
+        course = course_of(self.task, data, self.run, "admm", phase)
+        nb_steps, optimizer = course.nb_steps, course.optimizer
         sizes = [len(values) for values in scope.magnitudes().values()]
         state = AdmmState(sizes, [counts[name] for name in scope.rows])
         solve = ops.box_projection if config.fcf_solver == "bisection" else OsqpProjection(sizes, list(counts.values()))
@@ -107,10 +103,7 @@ class FcfLearner:
             ),
             distillation_loss(self.task, self.run.precision),
         )
-        seed, every = stream_seed(self.run, "admm"), max(nb_steps // NB_POINTS, 1)
-
-        def batches(first_step: int):
-            return data.train_batches(recipe.batch_size, seed, first_step, parallel.rank(), parallel.size())
+        every = max(nb_steps // NB_POINTS, 1)
 
         def log(done: int) -> None:
             if done % every == 0:
@@ -118,7 +111,7 @@ class FcfLearner:
 
         def train() -> dict:
             variables = [*self._model.variables, *optimizer.variables, *state.variables]
-            fit(step, batches, nb_steps, self.run, "admm", variables, [log])
+            fit(step, course.batches, nb_steps, self.run, "admm", variables, [log])
             convergence.draw(self.run)
             convergence.refuse_undecided(scope.rows, counts, state)
             kept = dict(zip(scope.rows, [channels.tolist() for channels in state.kept()], strict=True))

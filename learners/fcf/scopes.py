@@ -111,7 +111,7 @@ class FilterScope:
         masked, _ = self.pruned(model, kept, pictures)
         masks = squeeze.masks(self._graph, kept)
         small, masks = squeeze.without_inner_channels(export.to_stock(masked), masks)
-        chosen = run.stage("forms", lambda: squeeze.fastest_forms(small, masks, run.directory / "forms"))
+        chosen = run.stage("forms", lambda: squeeze.fastest_forms(small, masks, run.directory / "forms"), alone=True)
         final = squeeze.build(small, masks, chosen["forms"])
         expected, found = (np.asarray(m(pictures, training=False)) for m in (masked, final))
         error = export.check_equivalence("masked and squeezed model", expected, found, export.SHRUNK_TOLERANCE)

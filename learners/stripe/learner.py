@@ -17,15 +17,13 @@ from secateur.learners.stripe.config import StripeConfig
 from secateur.learners.stripe.picture import shapes_svg
 from secateur.learners.stripe.skeletons import Skeletons, stripe_step
 from secateur.pruning import ChannelGraph
-from secateur.training import parallel, schedules
 from secateur.training.distillation import distillation_loss
 from secateur.training.loop import fit
 from secateur.training.precision import to_training
 from secateur.training.pretrained import load_pretrained
 from secateur.training.run import Run
-from secateur.training.steps import scaled_for, sgd
 from secateur.training.task import Dataset, Phase, Task
-from secateur.training.train import stream_seed
+from secateur.training.train import course_of
 from secateur.utils.files import write_atomically
 
 NB_PICTURES_CHECKED = 256
@@ -53,7 +51,7 @@ class StripeLearner:
         masked = rebuild.folded(model, skeletons)
         pictures = data.pictures(NB_PICTURES_CHECKED, self.run.seed)
         small, error = export.shrink_checked(masked, rebuild.plan(graph, skeletons), pictures, "of dead filters")
-        chosen = self.run.stage("forms", lambda: rebuild.fastest_forms(small, self.run.directory / "forms"))
+        chosen = self.run.stage("forms", lambda: rebuild.fastest_forms(small, self.run.directory / "forms"), alone=True)
         self._model = rebuild.build(small, chosen["forms"])
         expected, found = (np.asarray(m(pictures, training=False)) for m in (small, self._model))
         exact = export.check_equivalence("network and its stripe form", expected, found, export.SHRUNK_TOLERANCE)
@@ -77,11 +75,9 @@ class StripeLearner:
         """What is exported is plain: LiteRT takes it as it is."""
 
     def _train(self, model: keras.Model, skeletons: Skeletons, data: Dataset) -> None:
-        config, recipe, phase = self.config, self.task.recipe, self._phase()
-        global_batch = recipe.batch_size * parallel.size()
-        nb_steps = schedules.nb_steps_of(phase.nb_epochs, data.nb_train, global_batch)
-        peak = schedules.scaled_learning_rate(phase.learning_rate, global_batch, recipe.batch_size_norm)
-        optimizer = scaled_for(self.run.precision, sgd(recipe, schedules.schedule_of(phase, peak, nb_steps)))
+        config, phase = self.config, self._phase()
+        course = course_of(self.task, data, self.run, "stripe", phase)
+        nb_steps, optimizer = course.nb_steps, course.optimizer
         strength = keras.Variable(config.stripe_sr, trainable=False, name="strength")
         trained = _trained(model, config.stripe_freeze_weights)
         step = stripe_step(
@@ -106,14 +102,9 @@ class StripeLearner:
             if done % self.run.summ_step == 0:
                 self.run.log("stripes", done, {"macs_share": skeletons.macs() / full})
 
-        seed = stream_seed(self.run, "stripe")
-
-        def batches(first_step: int):
-            return data.train_batches(recipe.batch_size, seed, first_step, parallel.rank(), parallel.size())
-
         def train() -> dict:
             state = [*model.variables, *optimizer.variables, *skeletons.variables, strength]
-            fit(step, batches, nb_steps, self.run, "stripe", state, [keep_to_target])
+            fit(step, course.batches, nb_steps, self.run, "stripe", state, [keep_to_target])
             return {"epochs": phase.nb_epochs, "steps": nb_steps}
 
         self.run.stage("stripe", train, [*model.variables, *skeletons.variables])

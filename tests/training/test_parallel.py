@@ -1,9 +1,84 @@
+"""One worker in this process; two workers in processes of their own."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
 import tensorflow as tf
 
 from secateur.training import parallel
+from secateur.utils.workers import environments
+
+WORKER = """
+import json, sys
+import numpy as np
+from secateur.training import parallel
+parallel.init()
+import keras, tensorflow as tf
+from secateur.nets.resnet import resnet
+from secateur.training.precision import to_training
+from secateur.training.steps import sgd, train_step
+from secateur.training.task import Recipe, cross_entropy
+
+keras.utils.set_random_seed(0)
+rank = parallel.rank()
+found = {"rank": rank, "size": parallel.size(), "primary": parallel.is_primary(), "local": parallel.local_rank()}
+found["mean"] = [float(v) for v in tf.function(parallel.average)([tf.constant(1.0 + rank), tf.constant(3.0)])]
+found["sum"] = [float(v) for v in parallel.allreduce([tf.constant(1.0 + rank)])]
+found["anywhere"] = [parallel.anywhere(rank == 1), parallel.anywhere(False), parallel.as_primary_sees(rank == 1)]
+variable = keras.Variable(np.full(2, 5.0 + rank))
+parallel.broadcast([variable])
+found["broadcast"] = variable.numpy().tolist()
+model = to_training(resnet((8, 8, 1), 3, 8, (4, 6, 8)), "float32")
+step = train_step(model, sgd(Recipe(1, 0.1, 1, 0.1), 0.05), cross_entropy, 1e-4)
+generator = np.random.default_rng(rank)
+for _ in range(4):
+    images = tf.constant(generator.uniform(0, 255, (8, 8, 8, 1)).astype(np.float32))
+    step(images, tf.constant(generator.integers(0, 3, 8, np.int32)))
+parallel.barrier()
+found["weights"] = [float(np.abs(w).sum()) for w in model.get_weights()]
+json.dump(found, open(sys.argv[1], "w"))
+"""
 
 
 def test_one_process_is_a_cluster_of_one():
-    assert (parallel.rank(), parallel.size(), parallel.is_primary()) == (0, 1, True)
+    assert (parallel.rank(), parallel.size(), parallel.is_primary(), parallel.local_rank()) == (0, 1, True, 0)
     tensors = [tf.constant(1.0), tf.constant([2.0])]
     assert parallel.average(tensors) is tensors
+    assert parallel.allreduce(tensors) is tensors
+    assert parallel.anywhere(True)
+    assert not parallel.as_primary_sees(False)
+    parallel.barrier()
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory):
+    """What two workers that trained together report."""
+    folder = tmp_path_factory.mktemp("workers")
+    paths = [folder / f"{rank}.json" for rank in (0, 1)]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", WORKER, str(path)], env=os.environ | environment)
+        for path, environment in zip(paths, environments(["-1", "-1"]), strict=True)
+    ]
+    assert [process.wait(180) for process in processes] == [0, 0]
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def test_two_workers_meet(workers):
+    assert [found["rank"] for found in workers] == [0, 1]
+    assert [found["local"] for found in workers] == [0, 1]
+    assert [found["primary"] for found in workers] == [True, False]
+    for found in workers:
+        assert found["size"] == 2
+        assert found["mean"] == [1.5, 3.0]
+        assert found["sum"] == [3.0]
+        assert found["anywhere"] == [True, False, False]
+        assert found["broadcast"] == [5.0, 5.0]
+
+
+def test_their_weights_stay_equal_on_different_pictures(workers):
+    """Moving statistics too: they are averaged with the gradients."""
+    np.testing.assert_array_equal(workers[0]["weights"], workers[1]["weights"])

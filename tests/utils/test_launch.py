@@ -23,7 +23,6 @@ def test_own_flags_are_taken_out_wherever_they_stand(own):
         ([SCRIPT, "-n=0"], "-n=0: must be a whole number"),
         ([SCRIPT, "-n", "abc"], "-n=abc: must be"),
         ([SCRIPT, "-n"], "-n=: must be"),
-        ([SCRIPT, "-n", "2"], "-n=2: several workers are not available"),
         ([SCRIPT, "--device=tpu"], "--device=tpu: must be one of auto, cpu, gpu"),
     ],
 )
@@ -44,3 +43,11 @@ def test_device(device, idle, visible):
 def test_too_few_idle_gpus_is_an_error_and_no_silent_cpu(device, idle):
     with pytest.raises(RunError, match=r"1 GPU\(s\) wanted, 0 idle.*--device=cpu"):
         launch.choose_device(launch.parse([SCRIPT, f"--device={device}"]), idle)
+
+
+def test_several_workers_on_a_machine_without_gpus_are_asked_for_by_device():
+    launched = launch.parse([SCRIPT, "-n=2"])
+    with pytest.raises(UsageError, match=r"-n=2: no nvidia-smi .*--device=cpu"):
+        launch.choose_device(launched, None)
+    assert launch.choose_device(launch.parse([SCRIPT, "-n=2"]), [5, 3, 1])[0] == "5,3"
+    assert launch.choose_device(launch.parse([SCRIPT, "-n=2", "--device=cpu"]), None)[0] == "-1"

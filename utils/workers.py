@@ -1,0 +1,128 @@
+"""Several workers on this machine: a process each, that meet through `TF_CONFIG`."""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+# What is left of the others when one has failed gets so long to end by itself.
+GRACE_SECONDS = 20.0
+LINES_OF_A_FAILED_WORKER = 5
+
+
+def run(script: pathlib.Path, arguments: Sequence[str], devices: Sequence[str]) -> int:
+    """Start a worker for each device and wait for all; the exit code of the first that fails, else 0.
+
+    The first worker writes to the terminal, the others to `rank_<k>.log` in the folder of the runs. SIGTERM and Ctrl-C
+    reach all of them.
+
+    Args:
+        devices: the value of CUDA_VISIBLE_DEVICES of each worker.
+    """
+    folder = pathlib.Path(_log_dir(arguments))
+    folder.mkdir(parents=True, exist_ok=True)
+    logs = [None, *[folder / f"rank_{rank}.log" for rank in range(1, len(devices))]]
+    command = [sys.executable, "-m", "secateur.utils.launch", str(script), *arguments]
+    places = zip(environments(devices), logs, strict=True)
+    processes = [_start(command, environment, log) for environment, log in places]
+    previous = {number: signal.signal(number, _to_all(processes)) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        return _wait(processes, logs)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _start(command: list[str], environment: dict[str, str], log: pathlib.Path | None) -> subprocess.Popen:
+    with log.open("w") if log else contextlib.nullcontext() as file:
+        return subprocess.Popen(command, env=os.environ | environment, stdout=file, stderr=file)
+
+
+def environments(devices: Sequence[str]) -> list[dict[str, str]]:
+    """What each worker's environment adds: who all are, who it is, its device, its share of the cores."""
+    addresses = [f"127.0.0.1:{port}" for port in _free_ports(len(devices))]
+    threads = max(1, (os.cpu_count() or 1) // len(devices))
+    found = []
+    for rank, device in enumerate(devices):
+        place = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
+        found.append(
+            {
+                "TF_CONFIG": json.dumps(place),
+                "LOCAL_RANK": str(rank),
+                "CUDA_VISIBLE_DEVICES": device,
+                "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+                "TF_NUM_INTRAOP_THREADS": str(threads),
+            }
+        )
+    return found
+
+
+def _free_ports(number: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(number)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def _log_dir(arguments: Sequence[str]) -> str:
+    """The value of the script's --log_dir."""
+    for k, word in enumerate(arguments):
+        name, separator, value = word.partition("=")
+        if name == "--log_dir":
+            return value if separator else arguments[k + 1]
+    return "./logs"
+
+
+def _to_all(processes: Sequence[subprocess.Popen]) -> Callable[[int, Any], None]:
+    def forward(number: int, frame: Any) -> None:
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+
+    return forward
+
+
+def _wait(processes: Sequence[subprocess.Popen], logs: Sequence[pathlib.Path | None]) -> int:
+    """Wait until all have ended, or one has failed: then the others are ended too."""
+    while True:
+        codes = [process.poll() for process in processes]
+        failed = [rank for rank, code in enumerate(codes) if code]
+        if failed:
+            code = codes[failed[0]] or 1
+            _end(processes)
+            _report(failed[0], code, logs[failed[0]])
+            return code if code > 0 else 128 - code
+        if all(code == 0 for code in codes):
+            return 0
+        time.sleep(0.2)
+
+
+def _end(processes: Sequence[subprocess.Popen]) -> None:
+    deadline = time.monotonic() + GRACE_SECONDS
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+    for process in processes:
+        try:
+            process.wait(max(deadline - time.monotonic(), 0.1))
+        except subprocess.TimeoutExpired:  # it waits for the one that is gone
+            process.kill()
+            process.wait()
+
+
+def _report(rank: int, code: int, log: pathlib.Path | None) -> None:
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    print(f"worker {rank} {how}; the others were stopped: the same command goes on", file=sys.stderr, flush=True)
+    if log:
+        for line in log.read_text(errors="replace").splitlines()[-LINES_OF_A_FAILED_WORKER:]:
+            print(f"  worker {rank}: {line}", file=sys.stderr)
