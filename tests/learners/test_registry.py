@@ -8,6 +8,8 @@ from secateur.learners import registry
 from secateur.utils.errors import UsageError
 from tests.training.helpers import open_run, tiny_task
 
+# What the defaults are too short for on a task of a few steps.
+SETTINGS = {"fcf": {"fcf_nb_epochs": 40.0}}
 FOLDER = pathlib.Path(registry.__file__).parent
 
 
@@ -38,10 +40,11 @@ def test_every_learner_trains_evaluates_and_exports(name, tmp_path, randomise):
         task = dataclasses.replace(task, pretrained=tmp_path / "dense.keras")
         save_keras(randomise(task.build_model()), task.pretrained)
     with open_run(tmp_path / "run").open() as run:
-        learner = registry.create(name, entry.config(), task, run)
+        learner = registry.create(name, entry.config(**SETTINGS.get(name, {})), task, run)
         assert not list((tmp_path / "run").glob("stages/*")), "nothing may happen before train()"
         learner.train()
         assert isinstance(learner.evaluate(), dict)
         model = learner.export()
     assert model.output_shape == (None, 3)
-    assert model.count_params() <= task.build_model().count_params()
+    dense = task.build_model().count_params()
+    assert model.count_params() <= dense or name == "fbs"  # whose predictors are extra
