@@ -1,7 +1,13 @@
 """What leaves the program: stock Keras files, `.tflite` files, proof that they are equal, their speed, the report."""
 
 from secateur.export.compare import paired
-from secateur.export.equivalence import SHRUNK_TOLERANCE, TFLITE_TOLERANCE, EquivalenceError, check_equivalence
+from secateur.export.equivalence import (
+    NB_PICTURES_CHECKED,
+    SHRUNK_TOLERANCE,
+    TFLITE_TOLERANCE,
+    EquivalenceError,
+    check_equivalence,
+)
 from secateur.export.evaluate import evaluate_keras, evaluate_tflite, hits
 from secateur.export.formats import ALWAYS, FORMATS, is_quantized, parse_formats
 from secateur.export.latency import Latency, measure
@@ -15,6 +21,7 @@ from secateur.export.widths import fastest_multiple, relative_latency, widths_fo
 __all__ = [
     "ALWAYS",
     "FORMATS",
+    "NB_PICTURES_CHECKED",
     "SHRUNK_TOLERANCE",
     "TFLITE_TOLERANCE",
     "EquivalenceError",

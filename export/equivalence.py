@@ -8,6 +8,8 @@ from secateur.utils.errors import RunError
 SHRUNK_TOLERANCE = 1e-4
 # The converter folds norms into kernels and XNNPACK has its own summation order.
 TFLITE_TOLERANCE = 1e-3
+# On so many pictures two forms are compared.
+NB_PICTURES_CHECKED = 256
 
 
 class EquivalenceError(RunError):

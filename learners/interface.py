@@ -1,6 +1,6 @@
 """What the runner asks of a learner."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import keras
 
@@ -13,9 +13,6 @@ class Learner(Protocol):
 
     needs_dense: bool
     """Whether it starts from a trained model: `task.pretrained` then names one."""
-
-    share_of_flips: float
-    """On which the form for LiteRT may differ: near-ties of a method that decides picture by picture."""
 
     def train(self) -> None:
         """Carry out the method; a second call after a kill goes on where the first one stopped."""
@@ -31,5 +28,13 @@ class Learner(Protocol):
     def export(self) -> keras.Model:
         """The finished model: functional, plain and as small as the method made it."""
 
-    def export_lite(self) -> keras.Model | None:
-        """The same function in a form that only LiteRT takes, of one picture; None where it is the same model."""
+
+@runtime_checkable
+class DecidesByPicture(Protocol):
+    """A learner whose network does something else for each picture, which needs a form of its own in LiteRT."""
+
+    share_of_flips: float
+    """Of the pictures, on which the two forms may differ: near-ties that sums in another order decide otherwise."""
+
+    def export_lite(self) -> keras.Model:
+        """The function of `export`'s model on one picture."""

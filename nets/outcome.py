@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from secateur import export
+from secateur.learners.interface import DecidesByPicture
 from secateur.nets.runs import How, Where, hash_of
 from secateur.pruning import cost
 from secateur.training.pretrained import load_pretrained
@@ -17,7 +18,6 @@ from secateur.training.run import Run
 from secateur.training.task import Dataset, Task
 from secateur.utils.files import write_atomically
 
-NB_PICTURES_CHECKED = 256
 NB_PICTURES_CALIBRATION = 512
 
 
@@ -31,7 +31,9 @@ def hand_over(task: Task, learner_name: str, learner: Any, run: Run, where: Wher
         models = {"dense": load_pretrained(task), **models}
     files, errors = {}, {}
     for name, model in models.items():
-        forms = _Forms(model, learner.export_lite(), learner.share_of_flips) if name == own else _Forms(model)
+        forms = _Forms(model)
+        if name == own and isinstance(learner, DecidesByPicture):
+            forms = _Forms(model, learner.export_lite(), learner.share_of_flips)
         names = how.export_formats if name == own else export.ALWAYS
         files[name], errors[name] = _export(name, forms, folder, names, data, run.seed)
     export.write_labels(folder / "labels.txt", data.labels)
@@ -83,7 +85,7 @@ def _export(
     """The files of a stock model by format, and how far each one's logits on test pictures are from the model's."""
     stem = "dense" if name == "dense" else "model"
     calibration = data.pictures(NB_PICTURES_CALIBRATION, seed)
-    pictures = np.concatenate([images.numpy() for images, _ in data.eval_batches(64, NB_PICTURES_CHECKED)])
+    pictures = np.concatenate([images.numpy() for images, _ in data.eval_batches(64, export.NB_PICTURES_CHECKED)])
     expected = np.asarray(forms.model(pictures, training=False))
     paths, errors = {}, {}
     for key in formats:

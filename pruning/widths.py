@@ -71,6 +71,19 @@ def fitted(widths_at: Callable[[float], Widths], cost: Callable[[Widths], float]
     return best
 
 
+def multiple_of(channel_multiple: str) -> int:
+    """The number that `--channel_multiple` says; 1 for "auto", where measuring decides.
+
+    Raises:
+        ValueError: neither a number of 1 or more nor "auto".
+    """
+    if channel_multiple == "auto":
+        return 1
+    if not (channel_multiple.isdecimal() and int(channel_multiple)):
+        raise ValueError(f"--channel_multiple {channel_multiple}: must be 1 or more, or auto")
+    return int(channel_multiple)
+
+
 def uniform_widths(sizes: Mapping[str, int], share: float) -> dict[str, int]:
     """The same share of every group, at least one channel."""
     return {name: max(1, round(share * size)) for name, size in sizes.items()}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the environment if need be, then: style, types, tests. Arguments go to pytest.
-#   ./scripts/run_tests.sh --all     also every learner on every network at full size, some hours on 2 cores
+#   ./scripts/run_tests.sh --all     also every learner on every network at full size, which takes hours
 set -euo pipefail
 
 source "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"

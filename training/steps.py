@@ -74,17 +74,21 @@ def train_step(
     distillation: DistillationLoss | None = None,
     norm_l1: float = 0.0,
     replaced: Callable[[], Replaced] | None = None,
+    trained: Sequence[keras.Variable] | None = None,
 ) -> Step:
     """A step on the loss plus weight decay: (images [B, H, W, C], labels [B]) to {"loss", "accuracy"}.
 
-    A model with auxiliary heads gives several logits; the losses of all are added, the first one's is reported.
+    A model with auxiliary heads gives several logits; the losses of all are added, the first one's is reported. What
+    the model's layers add to its losses (regularizers, `add_loss`) is added too.
 
     Args:
         distillation: what a teacher adds to the loss of the first logits; reported as "distillation".
         norm_l1: factor on the L1 norm of all batch-norm scales (Network Slimming, Liu et al., 2017).
         replaced: called under the tape in each step, what the model computes with in place of some variables.
+        trained: the variables that are trained; None: all. What is frozen also keeps its moving statistics.
     """
-    variables, moving = model.trainable_variables, model.non_trainable_variables
+    variables = model.trainable_variables if trained is None else list(trained)
+    moving = model.non_trainable_variables if trained is None else []
     kernels = decayed_kernels(model)
     scales = [v for v in variables if v.path.endswith("gamma")] if norm_l1 else []
     optimizer.build(variables)
@@ -92,13 +96,14 @@ def train_step(
     @tf.function
     def step(images: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
-            outputs = forward(model, images, replaced()) if replaced else model(images, training=True)
+            outputs = forward(model, images, replaced()) if replaced else model(images, training=trained is None)
             logits, *heads = _as_list(outputs)
             data_loss = loss(labels, logits)
             auxiliary = [loss(labels, head) for head in heads]
             soft = [distillation(images, logits)] if distillation else []
             sparse = [norm_l1 * tf.reduce_sum(tf.abs(tf.convert_to_tensor(scale))) for scale in scales]
-            objective = tf.add_n([data_loss, *auxiliary, *soft, *sparse, l2_loss(kernels, weight_decay)])
+            own = [tf.cast(value, tf.float32) for value in model.losses]
+            objective = tf.add_n([data_loss, *auxiliary, *soft, *sparse, *own, l2_loss(kernels, weight_decay)])
             objective = optimizer.scale_loss(objective)
         apply_gradients(optimizer, tape.gradient(objective, variables), variables, moving)
         metrics = {"loss": data_loss, "accuracy": batch_accuracy(labels, logits)}

@@ -1,7 +1,7 @@
 """Training a model by the task's recipe: from scratch, or fine-tuning after pruning."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -55,21 +55,21 @@ def train_model(
     phase: Phase,
     norm_l1: float = 0.0,
     replaced: Callable[[], Replaced] | None = None,
+    trained: Sequence[keras.Variable] | None = None,
 ) -> keras.Model:
     """Train in place, as one stage of the run.
 
     Args:
         model: functional, in training form (`to_training`).
         phase: how long, at which learning rate; `task.recipe.fine_tuning`, say.
-        norm_l1, replaced: as for `train_step`.
-        norm_l1: factor on the L1 norm of all batch-norm scales, which drives some of them towards zero.
+        norm_l1, replaced, trained: as for `train_step`.
 
     Returns:
         The same model.
     """
     course = course_of(task, data, run, stage, phase)
     teacher = distillation_loss(task, run.precision)
-    step = train_step(model, course.optimizer, task.loss, phase.weight_decay, teacher, norm_l1, replaced)
+    step = train_step(model, course.optimizer, task.loss, phase.weight_decay, teacher, norm_l1, replaced, trained)
 
     def function() -> dict:
         fit(step, course.batches, course.nb_steps, run, stage, [*model.variables, *course.optimizer.variables])

@@ -16,6 +16,38 @@ def option(default: Any, help: str, choices: Sequence[str] | None = None) -> Any
     return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
 
 
+def check_least(config: Any, least: float, *names: str) -> None:
+    """Check that each of these options that is set is at least so much.
+
+    Raises:
+        ValueError: names the flag, its value and the rule.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not value >= least:
+            raise ValueError(f"--{name} {value}: must be {least} or more")
+
+
+def check_above_zero(config: Any, *names: str) -> None:
+    """Check that each of these options that is set is above 0; errors as `check_least`."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not value > 0:
+            raise ValueError(f"--{name} {value}: must be above 0")
+
+
+def check_share(config: Any, what: str, *names: str) -> None:
+    """Check that each of these options that is set is above 0 and at most 1; errors as `check_least`.
+
+    Args:
+        what: the share of what it is.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not 0 < value <= 1:
+            raise ValueError(f"--{name} {value}: must be above 0 and at most 1, {what}")
+
+
 class FlagTable:
     """The flags of several dataclasses ("sections"), parsed together.
 

@@ -10,7 +10,7 @@ from secateur import export
 from secateur.learners.chn_pruned import ops
 from secateur.learners.chn_pruned.config import ChnPrunedConfig
 from secateur.pruning import ChannelGraph
-from secateur.pruning.widths import Family, Widths, fitted, global_widths, nb_kept, uniform_widths
+from secateur.pruning.widths import Family, Widths, fitted, global_widths, multiple_of, nb_kept, uniform_widths
 from secateur.utils.errors import UsageError
 
 Scores = Mapping[str, np.ndarray]
@@ -47,11 +47,11 @@ def allocate(
         family: what `--chn_ranking` stands for.
         folder: for files that are timed.
     """
-    ratio = part * config.chn_prune_ratio
+    ratio, multiple = part * config.chn_prune_ratio, multiple_of(config.channel_multiple)
     if config.target:
         kind, share = config.target
         goal = 1 - part * (1 - share)
-        widths = export.widths_for_target(kind, goal, dense, model, family, _multiple(config), folder)
+        widths = export.widths_for_target(kind, goal, dense, model, family, multiple, folder)
     elif config.chn_ranking == "uniform":
         widths = _by_ratio(config, ratio, dense, groups)
     else:
@@ -63,13 +63,9 @@ def allocate(
     return widths
 
 
-def _multiple(config: ChnPrunedConfig) -> int:
-    return 1 if config.channel_multiple == "auto" else int(config.channel_multiple)
-
-
 def _by_ratio(config: ChnPrunedConfig, ratio: float, dense: keras.Model, groups: Collection[str]) -> Widths:
     graph = ChannelGraph(dense)
-    widths = {name: nb_kept(graph.groups[name].size, ratio, _multiple(config)) for name in groups}
+    widths = {name: nb_kept(graph.groups[name].size, ratio, multiple_of(config.channel_multiple)) for name in groups}
     for name, width in widths.items():
         if width == 0 and not graph.removable(name):
             raise UsageError(

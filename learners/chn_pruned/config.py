@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from secateur.utils.flags import option
+from secateur.pruning.widths import multiple_of
+from secateur.utils.flags import check_least, check_share, option
 
 CRITERIA = ("l1", "l2", "fpgm", "bn", "taylor", "random")
 TARGETS = ("macs", "params", "latency")
@@ -50,22 +51,14 @@ class ChnPrunedConfig:
             raise ValueError(
                 f"--chn_prune_ratio {self.chn_prune_ratio}: must be 0 to 1, the share of channels to remove"
             )
-        targets = {f"chn_target_{name}": getattr(self, f"chn_target_{name}") for name in TARGETS}
-        given = {name: value for name, value in targets.items() if value is not None}
-        for name, value in given.items():
-            if not 0 < value <= 1:
-                raise ValueError(f"--{name} {value}: must be above 0 and at most 1, the share that may stay")
+        targets = [f"chn_target_{name}" for name in TARGETS]
+        check_share(self, "what may stay", *targets)
+        given = [name for name in targets if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"--{' and --'.join(given)}: choose one target")
-        if self.chn_nb_rounds < 1:
-            raise ValueError(f"--chn_nb_rounds {self.chn_nb_rounds}: must be 1 or more")
-        if self.chn_nb_smpls < 1:
-            raise ValueError(f"--chn_nb_smpls {self.chn_nb_smpls}: must be 1 or more")
-        for name in ("chn_nb_epochs_round", "chn_bn_l1", "chn_nb_epochs_bn_l1"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"--{name} {getattr(self, name)}: must be 0 or more")
-        if self.channel_multiple != "auto" and not (self.channel_multiple.isdecimal() and int(self.channel_multiple)):
-            raise ValueError(f"--channel_multiple {self.channel_multiple}: must be 1 or more, or auto")
+        check_least(self, 1, "chn_nb_rounds", "chn_nb_smpls")
+        check_least(self, 0, "chn_nb_epochs_round", "chn_bn_l1", "chn_nb_epochs_bn_l1")
+        multiple_of(self.channel_multiple)
 
     @property
     def target(self) -> tuple[str, float] | None:

@@ -30,14 +30,11 @@ from secateur.training.task import Dataset, Task
 from secateur.training.train import stream_seed, train_model
 from secateur.utils.errors import UsageError
 
-NB_PICTURES_CHECKED = 256
-
 
 class ChnPrunedLearner:
     """Ranks the channels by a criterion, removes the least, trains what is left."""
 
     needs_dense = True
-    share_of_flips = 0.0
 
     def __init__(self, config: ChnPrunedConfig, task: Task, run: Run):
         self.config, self.task, self.run = config, task, run
@@ -67,9 +64,6 @@ class ChnPrunedLearner:
     def export(self) -> keras.Model:
         return self._model
 
-    def export_lite(self) -> None:
-        """What is exported is plain: LiteRT takes it as it is."""
-
     def _train(self, stage: str, nb_epochs: float, data: Dataset, norm_l1: float = 0.0) -> None:
         phase = dataclasses.replace(self.task.recipe.fine_tuning, nb_epochs=nb_epochs)
         train_model(self._model, self.task, data, self.run, stage, phase, norm_l1)
@@ -92,7 +86,7 @@ class ChnPrunedLearner:
             return {"keep": {name: ops.best(values, widths[name]) for name, values in scores.items()}}
 
         keep = self.run.stage(f"prune{index}", choose, alone=True)["keep"]
-        pictures = data.pictures(NB_PICTURES_CHECKED, self.run.seed)
+        pictures = data.pictures(export.NB_PICTURES_CHECKED, self.run.seed)
         shrunk, error = export.shrink_checked(exact, keep, pictures, f"after round {index}")
         self._errors.append(error)
         for name, channels in keep.items():

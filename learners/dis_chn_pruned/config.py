@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from secateur.utils.flags import option
+from secateur.pruning.widths import multiple_of
+from secateur.utils.flags import check_above_zero, check_least, option
 
 SCOPES = ("block", "all")
 
@@ -60,17 +61,10 @@ class DisChnPrunedConfig:
             raise ValueError(
                 f"--dcp_prune_ratio {self.dcp_prune_ratio}: must be 0 to 1, the share of channels to remove"
             )
-        if self.dcp_nb_stages < 0:
-            raise ValueError(f"--dcp_nb_stages {self.dcp_nb_stages}: must be 0 or more")
-        if self.dcp_lrn_rate_adam <= 0:
-            raise ValueError(f"--dcp_lrn_rate_adam {self.dcp_lrn_rate_adam}: must be above 0")
-        for name in ("dcp_nb_iters_block", "dcp_nb_iters_layer"):
-            if (getattr(self, name) or 0) < 0:
-                raise ValueError(f"--{name} {getattr(self, name)}: must be 0 or more")
-        if self.dcp_nb_smpls < 1:
-            raise ValueError(f"--dcp_nb_smpls {self.dcp_nb_smpls}: must be 1 or more")
-        if self.channel_multiple != "auto" and not (self.channel_multiple.isdecimal() and int(self.channel_multiple)):
-            raise ValueError(f"--channel_multiple {self.channel_multiple}: must be 1 or more, or auto")
+        check_least(self, 0, "dcp_nb_stages", "dcp_nb_iters_block", "dcp_nb_iters_layer")
+        check_least(self, 1, "dcp_nb_smpls")
+        check_above_zero(self, "dcp_lrn_rate_adam")
+        multiple_of(self.channel_multiple)
         self._check_adaptive()
 
     def _check_adaptive(self) -> None:

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 import keras
 
 from secateur.datasets.arrays import take
-from secateur.export import shrink_checked
+from secateur.export import NB_PICTURES_CHECKED, shrink_checked
 from secateur.learners.dis_chn_pruned.config import DisChnPrunedConfig
 from secateur.learners.dis_chn_pruned.layers import with_head, without_head
 from secateur.learners.dis_chn_pruned.selection import Search, SelectionProblem, select_channels
 from secateur.learners.dis_chn_pruned.stages import PruneStage, plan_stages
 from secateur.learners.dis_chn_pruned.widths import planned_widths
 from secateur.pruning import ChannelGraph, ChannelGroup
+from secateur.pruning.widths import multiple_of
 from secateur.training import parallel
 from secateur.training.distillation import distillation_loss
 from secateur.training.loop import fit
@@ -30,14 +31,11 @@ from secateur.training.steps import scaled_for, train_step
 from secateur.training.task import Dataset, Task
 from secateur.training.train import stream_seed, train_model
 
-NB_PICTURES_CHECKED = 256
-
 
 class DisChnPrunedLearner:
     """Prunes what the convolutions read: inside the residual blocks, or everywhere, or along a chain."""
 
     needs_dense = True
-    share_of_flips = 0.0
 
     def __init__(self, config: DisChnPrunedConfig, task: Task, run: Run):
         self.config, self.task, self.run = config, task, run
@@ -72,9 +70,6 @@ class DisChnPrunedLearner:
 
     def export(self) -> keras.Model:
         return self._model
-
-    def export_lite(self) -> None:
-        """What is exported is plain: LiteRT takes it as it is."""
 
     def _tune_block(self, stage: PruneStage, data: Dataset) -> None:
         """Fine-tune the whole network on L_p + L with Adam, the head of this stage newly made."""
@@ -141,7 +136,7 @@ class DisChnPrunedLearner:
 
     def _search(self, name: str) -> Search:
         config = self.config
-        multiple = 1 if config.channel_multiple == "auto" else int(config.channel_multiple)
+        multiple = multiple_of(config.channel_multiple)
         seed = stream_seed(self.run, name)
         return Search(config.dcp_selection, self._nb_iters_layer, config.dcp_adaptive_eps, multiple, seed)
 

@@ -7,7 +7,7 @@ import keras
 from secateur import export
 from secateur.learners.dis_chn_pruned.config import DisChnPrunedConfig
 from secateur.pruning import ChannelGraph, ChannelGroup
-from secateur.pruning.widths import nb_kept
+from secateur.pruning.widths import multiple_of, nb_kept
 from secateur.training.run import Run
 from secateur.utils.errors import UsageError
 
@@ -23,7 +23,7 @@ def planned_widths(
     if config.dcp_adaptive_eps:
         return {group.name: group.size for group in groups}
     if config.channel_multiple != "auto":
-        return {group.name: _nb_kept(graph, group, config, int(config.channel_multiple)) for group in groups}
+        return {group.name: _nb_kept(graph, group, config, multiple_of(config.channel_multiple)) for group in groups}
     exact = {group.name: _nb_kept(graph, group, config, 1) for group in groups}
     if all(exact[group.name] in (0, group.size) for group in groups):
         return exact

@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 from secateur.learners.fbs.layers import NORMALIZATIONS
-from secateur.utils.flags import option
+from secateur.utils.flags import check_least, check_share, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,13 +26,8 @@ class FbsConfig:
     )
 
     def __post_init__(self) -> None:
-        if not 0 < self.fbs_density <= 1:
-            raise ValueError(f"--fbs_density {self.fbs_density}: must be above 0 and at most 1")
-        if not 0 < self.fbs_density_step <= 1:
-            raise ValueError(f"--fbs_density_step {self.fbs_density_step}: must be above 0 and at most 1")
-        for name in ("fbs_nb_epochs_step", "fbs_nb_epochs_warm_up", "fbs_l1"):
-            if (getattr(self, name) or 0) < 0:
-                raise ValueError(f"--{name} {getattr(self, name)}: must be 0 or more")
+        check_share(self, "a share of the channels", "fbs_density", "fbs_density_step")
+        check_least(self, 0, "fbs_nb_epochs_step", "fbs_nb_epochs_warm_up", "fbs_l1")
 
     def densities(self) -> list[float]:
         """The steps from below 1 down to the density, which is the last."""

@@ -98,11 +98,9 @@ def _passed(call: Call, inputs: list[Live]) -> Live:
         return None
     # Flattening keeps the channels in the last place of every position.
     repeats = shape[-1] // inputs[0].shape[1]
-    return np.tile(inputs[0], repeats) if isinstance(call.layer, keras.layers.Flatten) else _same(inputs[0], repeats)
-
-
-def _same(mask: np.ndarray, repeats: int) -> Live:
-    return mask if repeats == 1 else None
+    if isinstance(call.layer, keras.layers.Flatten):
+        return np.tile(inputs[0], repeats)
+    return inputs[0] if repeats == 1 else None
 
 
 def _revives(layer: keras.layers.Layer) -> bool:

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from secateur.learners.fbs.layers import ChannelPruning
+from secateur.learners.fbs.ops import EPSILON
 from secateur.pruning.calls import Call, new_layer, record
 from secateur.pruning.replay import replay
 
@@ -108,5 +109,5 @@ def pi_of(gate: ChannelPruning, x: Any) -> Any:
         pi = keras.ops.multiply(saliency, keras.ops.sum(keras.ops.one_hot(first, gate.nb_channels), axis=1))
     if gate.normalize == "sum":
         mean = keras.ops.mean(pi, axis=-1, keepdims=True)
-        pi = keras.ops.multiply(keras.ops.divide(pi, keras.ops.add(mean, 1e-6)), float(gate.level.numpy()))
+        pi = keras.ops.multiply(keras.ops.divide(pi, keras.ops.add(mean, EPSILON)), float(gate.level.numpy()))
     return pi

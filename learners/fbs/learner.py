@@ -7,29 +7,24 @@ trained one; first the predictors are trained alone, then everything, at densiti
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from secateur import export
 from secateur.learners.fbs import gated, skipping
 from secateur.learners.fbs.config import FbsConfig
 from secateur.learners.fbs.counting import Count, count
 from secateur.learners.fbs.picture import fired_svg, histogram_svg
-from secateur.training.distillation import DistillationLoss, distillation_loss
-from secateur.training.loop import fit
 from secateur.training.precision import to_training
 from secateur.training.pretrained import load_pretrained, load_saved
 from secateur.training.run import Run
-from secateur.training.steps import Step, apply_gradients, batch_accuracy, decayed_kernels, l2_loss
-from secateur.training.task import Dataset, Phase, Task
-from secateur.training.train import course_of
+from secateur.training.task import Dataset, Task
+from secateur.training.train import train_model
 from secateur.utils.errors import UsageError
 from secateur.utils.files import write_atomically
 
-NB_PICTURES_CHECKED = 256
 # Of the fine-tuning's epochs: each density on the way, and the predictors alone.
 SHARE_OF_TUNING = 1 / 40
 
@@ -101,19 +96,10 @@ class FbsLearner:
         phase = dataclasses.replace(self.task.recipe.fine_tuning, nb_epochs=nb_epochs)
         for gate in gated.gate_layers(self._model):
             gate.set_density(density)
-        course = course_of(self.task, data, self.run, stage, phase)
-        teacher = distillation_loss(self.task, self.run.precision)
-        step = fbs_step(self._model, trained, course.optimizer, self.task.loss, phase, teacher)
-
-        def function() -> dict:
-            variables = [*self._model.variables, *course.optimizer.variables]
-            fit(step, course.batches, course.nb_steps, self.run, stage, variables)
-            return {"epochs": nb_epochs, "steps": course.nb_steps, "density": density}
-
-        self.run.stage(stage, function, self._model.variables)
+        train_model(self._model, self.task, data, self.run, stage, phase, trained=trained)
 
     def _export(self, data: Dataset) -> None:
-        pictures = data.pictures(NB_PICTURES_CHECKED, self.run.seed)
+        pictures = data.pictures(export.NB_PICTURES_CHECKED, self.run.seed)
         self._stock = export.to_stock(gated.stock(self._exact))
         expected, found = (np.asarray(m(pictures, training=False)) for m in (self._exact, self._stock))
         error = export.check_equivalence("gated network and its stock form", expected, found, export.SHRUNK_TOLERANCE)
@@ -129,35 +115,3 @@ class FbsLearner:
         folder = self.run.directory
         write_atomically(folder / "fired.svg", fired_svg(found.fired, labels).encode())
         write_atomically(folder / "macs.svg", histogram_svg(found.per_picture).encode())
-
-
-def fbs_step(
-    model: keras.Model,
-    trained: Sequence[keras.Variable] | None,
-    optimizer: keras.optimizers.Optimizer,
-    loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
-    phase: Phase,
-    distillation: DistillationLoss | None = None,
-) -> Step:
-    """A step on the loss, the L1 norm of the saliencies and weight decay: (images, labels) to metrics.
-
-    Args:
-        trained: the variables that are trained; None: all. What is frozen also keeps its moving statistics.
-    """
-    variables = model.trainable_variables if trained is None else list(trained)
-    moving = model.non_trainable_variables if trained is None else []
-    kernels = decayed_kernels(model)
-    optimizer.build(variables)
-
-    @tf.function
-    def step(images: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
-        with tf.GradientTape() as tape:
-            logits = model(images, training=trained is None)
-            data_loss = loss(labels, logits)
-            soft = distillation(images, logits) if distillation else 0.0
-            objective = data_loss + soft + l2_loss(kernels, phase.weight_decay)
-            objective = optimizer.scale_loss(tf.add_n([objective, *model.losses]))
-        apply_gradients(optimizer, tape.gradient(objective, variables), variables, moving)
-        return {"loss": data_loss, "accuracy": batch_accuracy(labels, logits)}
-
-    return step

@@ -16,6 +16,7 @@ import numpy as np
 from secateur.export.forms import fastest_forms
 from secateur.learners.fbs.gated import pi_of
 from secateur.learners.fbs.layers import ChannelPruning
+from secateur.learners.fbs.ops import EPSILON
 from secateur.pruning import cost, rules
 from secateur.pruning.calls import Call, new_layer, record, replaced
 
@@ -137,7 +138,7 @@ def _strongest(gate: ChannelPruning, value: Value) -> tuple[Any, Any]:
     pi, winners = ops.top_k(saliency, int(gate.nb_kept.numpy()))
     if gate.normalize == "sum":
         total = ops.divide(ops.sum(pi, axis=-1, keepdims=True), gate.nb_channels)
-        pi = ops.multiply(ops.divide(pi, ops.add(total, 1e-6)), float(gate.level.numpy()))
+        pi = ops.multiply(ops.divide(pi, ops.add(total, EPSILON)), float(gate.level.numpy()))
     return pi, ops.cast(ops.reshape(winners, (-1,)), "int32")
 
 

@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from secateur.utils.flags import option
+from secateur.pruning.widths import multiple_of
+from secateur.utils.flags import check_above_zero, check_least, check_share, option
 
 SCOPES = ("group", "filter")
 RANKINGS = ("uniform", "global")
@@ -49,27 +50,19 @@ class FcfConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.fcf_prune_ratio < 1:
             raise ValueError(f"--fcf_prune_ratio {self.fcf_prune_ratio}: must be 0 to below 1")
-        for name in ("fcf_target_macs", "fcf_target_latency"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value <= 1:
-                raise ValueError(f"--{name} {value}: must be above 0 and at most 1, the share that may stay")
+        check_share(self, "what may stay", "fcf_target_macs", "fcf_target_latency")
         if self.fcf_target_macs is not None and self.fcf_target_latency is not None:
             raise ValueError("--fcf_target_macs and --fcf_target_latency: choose one target")
         if self.target and self.fcf_scope == "filter":
             raise ValueError("--fcf_scope filter takes a ratio; a target needs --fcf_scope group")
-        if self.channel_multiple != "auto" and not (self.channel_multiple.isdecimal() and int(self.channel_multiple)):
-            raise ValueError(f"--channel_multiple {self.channel_multiple}: must be 1 or more, or auto")
+        multiple_of(self.channel_multiple)
         self._check_admm()
 
     def _check_admm(self) -> None:
-        for name in ("fcf_nb_epochs", "fcf_nb_epochs_ft"):
-            if (getattr(self, name) or 0) < 0:
-                raise ValueError(f"--{name} {getattr(self, name)}: must be 0 or more")
-        for name in ("fcf_lrn_rate", "fcf_rho_init", "fcf_rho_share"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"--{name} {getattr(self, name)}: must be above 0")
-        if not 0 < self.fcf_alpha <= 1 or self.fcf_rho_share > 1:
-            raise ValueError(f"--fcf_alpha {self.fcf_alpha}, --fcf_rho_share {self.fcf_rho_share}: must be at most 1")
+        check_least(self, 0, "fcf_nb_epochs", "fcf_nb_epochs_ft")
+        check_above_zero(self, "fcf_lrn_rate", "fcf_rho_init")
+        check_share(self, "the weight of the constraints", "fcf_alpha")
+        check_share(self, "a share of the joint training", "fcf_rho_share")
         if self.fcf_rho_max < self.fcf_rho_init:
             raise ValueError(f"--fcf_rho_max {self.fcf_rho_max}: must be at least --fcf_rho_init {self.fcf_rho_init}")
         gain = 2 * self.fcf_lrn_rate * self.fcf_alpha * self.fcf_rho_max

@@ -10,7 +10,7 @@ import numpy as np
 from secateur import export
 from secateur.learners.fcf.config import FcfConfig
 from secateur.pruning import ChannelGraph, rules
-from secateur.pruning.widths import Family, Widths, global_widths, nb_kept, uniform_widths
+from secateur.pruning.widths import Family, Widths, global_widths, multiple_of, nb_kept, uniform_widths
 
 # Bounds on the share of a layer that one ranking of all filters may leave (the released code's).
 LEAST, MOST = 0.1, 0.9
@@ -50,7 +50,7 @@ def planned_counts(
         magnitudes: of what carries a scalar: groups or layers.
         folder: for files that are timed.
     """
-    multiple = 1 if config.channel_multiple == "auto" else int(config.channel_multiple)
+    multiple = multiple_of(config.channel_multiple)
     family = family_of(config.fcf_ranking, magnitudes)
     if config.target:
         counts = export.widths_for_target(*config.target, dense, dense, family, multiple, folder)

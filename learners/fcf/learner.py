@@ -28,7 +28,6 @@ from secateur.training.run import Run
 from secateur.training.task import Dataset, Phase, Task
 from secateur.training.train import course_of, train_model
 
-NB_PICTURES_CHECKED = 256
 # Of the fine-tuning's epochs, for the joint training.
 SHARE_OF_TUNING = 0.25
 # Points of the drawing of the scalars' convergence.
@@ -39,7 +38,6 @@ class FcfLearner:
     """Learns which filters stay, together with the weights, by ADMM; then removes the others and trains on."""
 
     needs_dense = True
-    share_of_flips = 0.0
 
     def __init__(self, config: FcfConfig, task: Task, run: Run):
         self.config, self.task, self.run = config, task, run
@@ -52,9 +50,14 @@ class FcfLearner:
             self.run.say("--fcf_prune_ratio 0.0 removes no filter: the model stays as it is")
             return
         data = self.task.load_data()
-        pictures = data.pictures(NB_PICTURES_CHECKED, self.run.seed)
+        pictures = data.pictures(export.NB_PICTURES_CHECKED, self.run.seed)
         scope: Scope = SCOPES[self.config.fcf_scope](ChannelGraph(dense))
-        kept = self._train_scalars(scope, self._counts(scope, dense), data)
+        magnitudes = scope.magnitudes()
+        counts = self.run.stage(
+            "counts", lambda: planned_counts(self.config, dense, magnitudes, self.run.directory / "widths"), alone=True
+        )
+        sizes = {name: len(values) for name, values in magnitudes.items()}
+        kept = self._train_scalars(scope, sizes, counts, data)
         pruned, error = scope.pruned(self._model, kept, pictures)
         self._model = to_training(pruned, self.run.precision)
         recalibrate_stage(self._model, self.task, data, self.run)
@@ -73,23 +76,16 @@ class FcfLearner:
     def export(self) -> keras.Model:
         return self._model
 
-    def export_lite(self) -> None:
-        """What is exported is plain: LiteRT takes it as it is."""
-
-    def _counts(self, scope: Scope, dense: keras.Model) -> dict[str, int]:
-        magnitudes = scope.magnitudes()
-        return self.run.stage(
-            "counts", lambda: planned_counts(self.config, dense, magnitudes, self.run.directory / "widths"), alone=True
-        )
-
-    def _train_scalars(self, scope: Scope, counts: dict[str, int], data: Dataset) -> dict[str, list[int]]:
+    def _train_scalars(
+        self, scope: Scope, sizes: dict[str, int], counts: dict[str, int], data: Dataset
+    ) -> dict[str, list[int]]:
         """The joint training of weights and scalars; the rows' kept channels."""
         config, phase = self.config, self._phase(self.config.fcf_nb_epochs, SHARE_OF_TUNING)
         course = course_of(self.task, data, self.run, "admm", phase)
         nb_steps, optimizer = course.nb_steps, course.optimizer
-        sizes = [len(values) for values in scope.magnitudes().values()]
-        state = AdmmState(sizes, [counts[name] for name in scope.rows])
-        solve = ops.box_projection if config.fcf_solver == "bisection" else OsqpProjection(sizes, list(counts.values()))
+        shape = [sizes[name] for name in scope.rows], [counts[name] for name in scope.rows]
+        state = AdmmState(*shape)
+        solve = ops.box_projection if config.fcf_solver == "bisection" else OsqpProjection(*shape)
         rho = Rho(config.fcf_rho_init, config.fcf_rho_max, round(config.fcf_rho_share * nb_steps))
         step = admm_step(
             self._model,

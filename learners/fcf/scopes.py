@@ -109,14 +109,14 @@ class FilterScope:
     def finished(self, model: keras.Model, kept: Kept, pictures: np.ndarray, run: Run) -> tuple[keras.Model, dict]:
         """Squeeze, convolution, expand: for each layer the form that LiteRT runs fastest."""
         masked, _ = self.pruned(model, kept, pictures)
-        masks = squeeze.masks(self._graph, kept)
-        small, masks = squeeze.without_inner_channels(export.to_stock(masked), masks)
+        wide = squeeze.masks(self._graph, kept)
+        small, masks = squeeze.without_inner_channels(export.to_stock(masked), wide)
         chosen = run.stage("forms", lambda: squeeze.fastest_forms(small, masks, run.directory / "forms"), alone=True)
         final = squeeze.build(small, masks, chosen["forms"])
         expected, found = (np.asarray(m(pictures, training=False)) for m in (masked, final))
         error = export.check_equivalence("masked and squeezed model", expected, found, export.SHRUNK_TOLERANCE)
-        macs_method = squeeze.method_macs(self._graph.model, squeeze.masks(self._graph, kept))
-        return final, {"forms": chosen["forms"], "masked_vs_shrunk": error, "macs_method": macs_method}
+        macs = squeeze.method_macs(self._graph.model, wide)
+        return final, {"forms": chosen["forms"], "masked_vs_shrunk": error, "macs_method": macs}
 
     def plan(self, kept: Kept) -> dict:
         return {"kept_filters": {name: len(channels) for name, channels in kept.items()}}

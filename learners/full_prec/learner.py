@@ -12,7 +12,6 @@ class FullPrecLearner:
     """Trains the task's network from scratch by its recipe."""
 
     needs_dense = False
-    share_of_flips = 0.0
 
     def __init__(self, config: FullPrecConfig, task: Task, run: Run):
         self.task, self.run = task, run
@@ -26,6 +25,3 @@ class FullPrecLearner:
 
     def export(self) -> keras.Model:
         return self._model
-
-    def export_lite(self) -> None:
-        """What is exported is plain: LiteRT takes it as it is."""

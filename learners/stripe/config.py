@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from secateur.utils.flags import option
+from secateur.utils.flags import check_least, check_share, option
 
 FROZEN = ("no", "weights", "weights_and_norms")
 
@@ -27,17 +27,9 @@ class StripeConfig:
     stripe_nb_epochs: float | None = option(None, "epochs (default: the recipe's, of fine-tuning or training)")
 
     def __post_init__(self) -> None:
-        if self.stripe_target_macs is not None and not 0 < self.stripe_target_macs <= 1:
-            raise ValueError(
-                f"--stripe_target_macs {self.stripe_target_macs}: must be above 0 and at most 1, what may stay"
-            )
-        for name in ("stripe_sr", "stripe_threshold"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"--{name} {getattr(self, name)}: must be 0 or more")
-        if not 0 < self.stripe_ramp <= 1:
-            raise ValueError(f"--stripe_ramp {self.stripe_ramp}: must be above 0 and at most 1")
-        if (self.stripe_nb_epochs or 0) < 0:
-            raise ValueError(f"--stripe_nb_epochs {self.stripe_nb_epochs}: must be 0 or more")
+        check_share(self, "what may stay", "stripe_target_macs")
+        check_share(self, "a share of the training", "stripe_ramp")
+        check_least(self, 0, "stripe_sr", "stripe_threshold", "stripe_nb_epochs")
 
     @property
     def begins_anew(self) -> bool:

@@ -26,7 +26,6 @@ from secateur.training.task import Dataset, Phase, Task
 from secateur.training.train import course_of
 from secateur.utils.files import write_atomically
 
-NB_PICTURES_CHECKED = 256
 # Steps between two looks at the target.
 EVERY = 20
 
@@ -35,7 +34,6 @@ class StripeLearner:
     """Trains weights and filter skeletons, removes what died, writes the rest in its fastest form."""
 
     needs_dense = True
-    share_of_flips = 0.0
 
     def __init__(self, config: StripeConfig, task: Task, run: Run):
         self.config, self.task, self.run = config, task, run
@@ -49,14 +47,15 @@ class StripeLearner:
         skeletons = Skeletons(graph, model, from_norms=not config.begins_anew)
         self._train(model, skeletons, data)
         masked = rebuild.folded(model, skeletons)
-        pictures = data.pictures(NB_PICTURES_CHECKED, self.run.seed)
-        small, error = export.shrink_checked(masked, rebuild.plan(graph, skeletons), pictures, "of dead filters")
+        pictures = data.pictures(export.NB_PICTURES_CHECKED, self.run.seed)
+        plan = rebuild.plan(graph, skeletons)
+        small, error = export.shrink_checked(masked, plan, pictures, "of dead filters")
         chosen = self.run.stage("forms", lambda: rebuild.fastest_forms(small, self.run.directory / "forms"), alone=True)
         self._model = rebuild.build(small, chosen["forms"])
         expected, found = (np.asarray(m(pictures, training=False)) for m in (small, self._model))
         exact = export.check_equivalence("network and its stripe form", expected, found, export.SHRUNK_TOLERANCE)
         self._facts = {
-            "plan": rebuild.plan(graph, skeletons),
+            "plan": plan,
             "masked_vs_shrunk": max(error, exact),
             "macs_method": rebuild.method_macs(graph.model, skeletons),
             "forms": chosen["forms"],
@@ -70,9 +69,6 @@ class StripeLearner:
 
     def export(self) -> keras.Model:
         return self._model
-
-    def export_lite(self) -> None:
-        """What is exported is plain: LiteRT takes it as it is."""
 
     def _train(self, model: keras.Model, skeletons: Skeletons, data: Dataset) -> None:
         config, phase = self.config, self._phase()

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from secateur.nets.resnet import resnet
 from secateur.pruning import ChannelGraph, cost, shrink
-from secateur.pruning.widths import WidthCost, first_channels, fitted, nb_kept, rounded
+from secateur.pruning.widths import WidthCost, first_channels, fitted, multiple_of, nb_kept, rounded
 from secateur.utils.errors import UsageError
 from tests.pruning import networks
 
@@ -89,3 +89,10 @@ def test_the_widest_plan_within_a_budget():
 def test_a_budget_below_the_narrowest_plan():
     with pytest.raises(UsageError, match="the narrowest network still costs 4, more than the target 3: raise it"):
         fitted(lambda share: {"a": 4}, lambda widths: widths["a"], budget=3, steps=5)
+
+
+def test_the_number_of_a_multiple():
+    assert [multiple_of(text) for text in ("1", "8", "auto")] == [1, 8, 1]
+    for wrong in ("0", "-8", "many", "1.5"):
+        with pytest.raises(ValueError, match=f"--channel_multiple {wrong}: must be 1 or more, or auto"):
+            multiple_of(wrong)

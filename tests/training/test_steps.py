@@ -42,6 +42,26 @@ def test_auxiliary_heads_are_trained_but_not_reported():
     assert np.abs(model.get_layer("logits1").get_weights()[0] - before).max() > 0
 
 
+def test_what_layers_add_to_the_losses_is_trained_on():
+    plain, model = linear(), linear(kernel_regularizer=keras.regularizers.L2(0.5))
+    model.set_weights(plain.get_weights())
+    for one, decay in ((plain, 1.0), (model, 0.0)):  # the regularizer's factor has no half
+        steps.train_step(one, steps.sgd(RECIPE, 0.1), cross_entropy, decay)(tf.constant(IMAGES), tf.constant(LABELS))
+    np.testing.assert_allclose(model.get_weights()[0], plain.get_weights()[0], atol=1e-6)
+
+
+def test_what_is_not_trained_stays_with_its_statistics():
+    inputs = keras.Input((5,))
+    x = keras.layers.BatchNormalization(name="norm")(keras.layers.Dense(4, name="first")(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(3, name="last")(x))
+    before = {v.path: v.numpy() for v in model.variables}
+    last = model.get_layer("last").trainable_variables
+    step = steps.train_step(model, steps.sgd(RECIPE, 0.1), cross_entropy, 0.1, trained=last)
+    step(tf.constant(IMAGES), tf.constant(LABELS))
+    moved = {v.path for v in model.variables if np.abs(v.numpy() - before[v.path]).max() > 0}
+    assert moved == {"last/kernel", "last/bias"}
+
+
 def test_float16_scales_the_loss_and_skips_a_step_that_overflows():
     assert isinstance(steps.scaled_for("float16", steps.sgd(RECIPE, 0.1)), keras.optimizers.LossScaleOptimizer)
     optimizer = steps.scaled_for("float16", keras.optimizers.SGD(0.1))

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from secateur.utils.errors import UsageError
-from secateur.utils.flags import FlagTable, option
+from secateur.utils.flags import FlagTable, check_above_zero, check_least, check_share, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,3 +89,37 @@ def test_two_tables_do_not_meet():
     a.parse(["--ratio=0.1"])
     b.parse([])
     assert (a.read("first").ratio, b.read("first").ratio) == (0.1, 0.5)
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    share: float | None = option(None, "a share")
+    count: int | None = option(None, "a number")
+
+
+@pytest.mark.parametrize(
+    ("check", "message"),
+    [
+        (
+            lambda: check_share(Numbers(0.0), "what may stay", "share"),
+            "--share 0.0: must be above 0 and at most 1",
+        ),
+        (
+            lambda: check_share(Numbers(1.5), "what may stay", "share"),
+            "--share 1.5: must be above 0 and at most 1",
+        ),
+        (lambda: check_share(Numbers(float("nan")), "what may stay", "share"), "--share nan: must be above 0"),
+        (lambda: check_least(Numbers(count=-1), 0, "count"), "--count -1: must be 0 or more"),
+        (lambda: check_above_zero(Numbers(count=0), "count"), "--count 0: must be above 0"),
+    ],
+)
+def test_checks_name_flag_value_and_rule(check, message):
+    with pytest.raises(ValueError, match=message):
+        check()
+
+
+def test_checks_pass_what_is_not_set_or_within():
+    for numbers in (Numbers(), Numbers(1.0, 1), Numbers(1e-9, 7)):
+        check_share(numbers, "what may stay", "share")
+        check_least(numbers, 1, "count")
+        check_above_zero(numbers, "share", "count")

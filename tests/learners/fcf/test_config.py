@@ -13,7 +13,7 @@ from secateur.learners.fcf.config import FcfConfig
         ({"channel_multiple": "0"}, "--channel_multiple 0: must be 1 or more, or auto"),
         ({"fcf_nb_epochs": -1.0}, "--fcf_nb_epochs -1.0: must be 0 or more"),
         ({"fcf_lrn_rate": 0.0}, "--fcf_lrn_rate 0.0: must be above 0"),
-        ({"fcf_rho_share": 1.5}, "must be at most 1"),
+        ({"fcf_rho_share": 1.5}, "--fcf_rho_share 1.5: must be above 0 and at most 1"),
         ({"fcf_rho_max": 0.001}, "--fcf_rho_max 0.001: must be at least --fcf_rho_init 0.01"),
         ({"fcf_lrn_rate": 0.15}, "from 4/3 on the scalars diverge"),
     ],
