@@ -14,5 +14,6 @@ if [ "${1:-}" = --all ]; then
     shift
     set -- -m "full_size or not full_size" "$@"
 fi
-# Two processes, a file at a time: tracing is single-threaded, and fixtures of a module are made once.
-exec "$python" -m pytest -n 2 --dist loadfile "$@"
+# Two processes: tracing is single-threaded. Each begins with its half of the tests, so that fixtures of a module are made
+# once or twice.
+exec "$python" -m pytest -n 2 --dist worksteal "$@"

@@ -111,9 +111,13 @@ FAMILIES = {
     "ConvNeXtTiny": {"input_shape": (32, 32, 3)},
     "VGG16": {"input_shape": (32, 32, 3)},
 }
+# Of hundreds of layers; `benchmarks/architectures.py` goes through all networks of all families.
+DEEP = ("DenseNet121", "InceptionV3", "NASNetMobile")
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.full_size) if name in DEEP else name for name in FAMILIES]
+)
 def test_a_network_of_each_family_of_keras_applications(name):
     settings_of = {"weights": None, "classes": 5, "classifier_activation": None} | FAMILIES[name]
     if name == "VGG16":

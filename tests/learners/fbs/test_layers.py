@@ -72,16 +72,15 @@ def test_bad_settings(settings, message):
         block(**settings)
 
 
-@pytest.mark.parametrize(("normalize", "nb_steps"), [("paper", 200), ("sum", 40)])
-def test_a_deep_narrow_network_stays_finite(normalize, nb_steps):
+def test_a_deep_narrow_network_stays_finite():
     """Saliencies grow with the stream, and without care a deep network overflows within some steps."""
     keras.utils.set_random_seed(0)
     dense = to_training(resnet((8, 8, 1), 3, 56, (4, 4, 4)), "float32")
-    model = gated.gated(dense, 0.5, normalize, 1e-8)
+    model = gated.gated(dense, 0.5, "paper", 1e-8)
     step = train_step(model, sgd(Recipe(1, 0.1, 1, 0.1), 0.05), cross_entropy, 1e-4)
     generator = np.random.default_rng(0)
     images = tf.constant(generator.uniform(0, 255, (8, 8, 8, 1)).astype(np.float32))
     labels = tf.constant(generator.integers(0, 3, 8, np.int32))
-    losses = [float(step(images, labels)["loss"]) for _ in range(nb_steps)]
+    losses = [float(step(images, labels)["loss"]) for _ in range(100)]
     assert np.isfinite(losses).all()
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
