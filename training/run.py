@@ -98,6 +98,7 @@ class Run:
         function: Callable[[], dict | None],
         variables: Sequence[keras.Variable] = (),
         alone: bool = False,
+        key: object = None,
     ) -> dict:
         """Run `function` once in the life of the directory; afterwards only its output is restored.
 
@@ -106,11 +107,13 @@ class Run:
             function: trains in place and returns what else is worth keeping (JSON-able).
             variables: the state that the stage leaves behind; saved after it, restored when it is skipped.
             alone: the primary worker does it and the others read what it saved: choices, measurements.
+            key: all that decides what the stage does (JSON-able); runs that lie beside this one then share it. None:
+                it is this run's own.
 
         Returns:
             What `function` returned, now or in the run that was killed later.
         """
-        path = self._state_directory / "stages" / f"{name}.npz"
+        path = self._state_directory / "stages" / f"{name}.npz" if key is None else self._shared_path(name, key, "npz")
         if parallel.as_primary_sees(path.is_file()):
             with contextlib.suppress(checkpoint.DamagedCheckpoint):
                 return self._restore_stage(name, path, variables)
@@ -130,8 +133,7 @@ class Run:
 
     def shared(self, name: str, key: object, function: Callable[[], Any]) -> Any:
         """A JSON-able value that runs beside this one find again by its key, such as a scan of the dense model."""
-        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
-        path = self.directory.parent / "shared" / f"{name}_{digest}.json"
+        path = self._shared_path(name, key, "json")
         if parallel.as_primary_sees(path.is_file()):
             with contextlib.suppress(json.JSONDecodeError):
                 return json.loads(path.read_text(encoding="utf-8"))
@@ -139,6 +141,10 @@ class Run:
         text = json.dumps(function())
         write_atomically(path, text.encode())
         return json.loads(text)
+
+    def _shared_path(self, name: str, key: object, suffix: str) -> pathlib.Path:
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
+        return self.directory.parent / "shared" / f"{name}_{digest}.{suffix}"
 
     def outputs(self, key: str) -> dict:
         """What the stages so far returned under a key, by stage."""

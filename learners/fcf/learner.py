@@ -113,7 +113,9 @@ class FcfLearner:
             kept = dict(zip(scope.rows, [channels.tolist() for channels in state.kept()], strict=True))
             return {"kept": kept, "epochs": phase.nb_epochs, "steps": nb_steps}
 
-        return self.run.stage("admm", train, self._model.variables)["kept"]
+        # Another length of fine-tuning is another run, which finds the joint training done.
+        own = {name: value for name, value in dataclasses.asdict(config).items() if name != "fcf_nb_epochs_ft"}
+        return self.run.stage("admm", train, self._model.variables, key=[self.run.config | {"config": own}])["kept"]
 
     def _phase(self, nb_epochs: float | None, share: float) -> Phase:
         phase = self.task.recipe.fine_tuning

@@ -133,3 +133,20 @@ def test_shared_values_are_found_by_their_key_and_made_again_if_damaged(tmp_path
     for path in (tmp_path / "shared").iterdir():
         path.write_text("{half")
     assert run.shared("scan", ["key", 1], value(3)) == {"a": 3}
+
+
+def test_a_stage_with_a_key_is_shared_by_runs_side_by_side(tmp_path):
+    made = []
+
+    def make():
+        made.append(1)
+        variable.assign(7.0)
+        return {"answer": 42}
+
+    for name, key in (("first", "a"), ("second", "a"), ("third", "b")):
+        variable = keras.Variable(0.0)
+        with Run(tmp_path / name, {"name": name}).open() as run:
+            assert run.stage("joint", make, [variable], key=key) == {"answer": 42}
+        assert float(variable) == 7.0
+    assert len(made) == 2
+    assert not list(tmp_path.glob("*/stages/joint.npz"))

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from secateur.learners.fcf import learner as module
 from secateur.learners.fcf.config import FcfConfig
 from secateur.learners.fcf.learner import FcfLearner
 from secateur.pruning import cost
@@ -55,6 +56,16 @@ def test_filter_scope_gives_the_squeezed_network(task, tmp_path):
     assert all(type(layer).__module__.startswith("keras.") for layer in model.layers)
 
 
+def test_stages_can_be_run_one_at_a_time(task, tmp_path, monkeypatch):
+    first = trained(task, tmp_path / "first", fcf_nb_epochs_ft=0.0)
+    monkeypatch.setattr(module, "admm_step", lambda *_: lambda *_: pytest.fail("trained the scalars again"))
+    second = trained(task, tmp_path / "second", fcf_nb_epochs_ft=1.0)
+    assert second.evaluate()["plan"] == first.evaluate()["plan"]
+    assert second.evaluate()["before_fine_tuning"] == first.evaluate()["before_fine_tuning"]
+    kernels = [learner.export().get_layer("stem").kernel.numpy() for learner in (first, second)]
+    assert np.abs(kernels[0] - kernels[1]).max() > 0
+
+
 def test_scalars_that_stay_undecided_are_an_error(task, tmp_path):
     with pytest.raises(RunError, match=r"stem: after 3 steps a scalar is .* give more --fcf_nb_epochs"):
         trained(task, tmp_path / "run", fcf_nb_epochs=1.0)
@@ -62,8 +73,8 @@ def test_scalars_that_stay_undecided_are_an_error(task, tmp_path):
 
 def test_a_kill_in_the_joint_training_keeps_the_scalars(task, tmp_path):
     """Stopped after step 30 and started again: the same kept filters and weights as in one go."""
-    whole = trained(task, tmp_path / "whole")
-    run = open_run(tmp_path / "parts", save_step=10)
+    whole = trained(task, tmp_path / "one" / "whole")
+    run = open_run(tmp_path / "other" / "parts", save_step=10)
     log = run.log
 
     def stop_at_30(stage, step, metrics):
@@ -73,7 +84,7 @@ def test_a_kill_in_the_joint_training_keeps_the_scalars(task, tmp_path):
     run.log = stop_at_30
     with run.open(), pytest.raises(Stopped):
         FcfLearner(FcfConfig(**FAST), task, run).train()
-    parts = trained(task, tmp_path / "parts")
+    parts = trained(task, tmp_path / "other" / "parts")
     assert parts.evaluate()["plan"] == whole.evaluate()["plan"]
     for a, b in zip(parts.export().get_weights(), whole.export().get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
