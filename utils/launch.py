@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from secateur.utils import workers
+from secateur.utils import cluster, workers
 from secateur.utils.errors import RunError, UsageError
 from secateur.utils.gpus import idle_gpus
 from secateur.utils.streams import quiet
@@ -98,6 +98,12 @@ def main(argv: Sequence[str]) -> None:
         return
     try:
         launch = parse(argv)
+        if cluster.is_worker():
+            os.environ |= cluster.worker_environment(os.environ)
+            if launch.device == "cpu":
+                os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+            _become(launch)
+            return
         visible, line = choose_device(launch, None if launch.device == "cpu" else idle_gpus())
     except (UsageError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,0 +1,71 @@
+"""The manifests against the types of the Kubernetes API."""
+
+import json
+import pathlib
+
+import pytest
+from kubernetes import client
+
+from secateur.utils import kubernetes_job
+from secateur.utils.cluster import Job
+from secateur.utils.errors import UsageError
+
+JOB = Job(
+    pathlib.Path("nets/resnet_at_digits_run.py"),
+    ["--learner=fcf", "--data_dir_local=/data"],
+    4,
+    "gpu",
+    "prune",
+    "local/secateur:gpu",
+    ["pictures:/data", "runs:/logs"],
+)
+
+
+def items(job=JOB):
+    command, text = kubernetes_job.submission(job)
+    assert command == ["kubectl", "apply", "-f", "-"]
+    return {item["kind"]: item for item in json.loads(text)["items"]}
+
+
+@pytest.mark.parametrize(("kind", "name"), [("Service", "V1Service"), ("Job", "V1Job")])
+@pytest.mark.parametrize("job", [JOB, JOB._replace(device="cpu", volumes=[], nb_workers=1)])
+def test_every_field_is_one_of_the_api(kind, name, job):
+    """Read into the API's types and written again nothing is lost: unknown fields would be."""
+    manifest, api = items(job)[kind], client.ApiClient()
+    found = api.sanitize_for_serialization(api.deserialize(json.dumps(manifest), name, "application/json"))
+    assert found == manifest
+
+
+def test_workers_are_indexed_and_found_by_name():
+    found = items()
+    spec = found["Job"]["spec"]
+    assert (spec["completions"], spec["parallelism"], spec["completionMode"]) == (4, 4, "Indexed")
+    pod = spec["template"]["spec"]
+    assert pod["subdomain"] == found["Service"]["metadata"]["name"]
+    assert found["Service"]["spec"]["selector"].items() <= spec["template"]["metadata"]["labels"].items()
+    (container,) = pod["containers"]
+    environment = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert environment == {"SECATEUR_CLUSTER": "kubernetes", "SECATEUR_JOB": "prune", "SECATEUR_WORKERS": "4"}
+
+
+def test_resources_folders_and_privileges():
+    (container,) = items()["Job"]["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"] == {"nvidia.com/gpu": "1"}
+    assert {mount["mountPath"] for mount in container["volumeMounts"]} == {"/data", "/logs"}
+    assert container["args"][-2:] == ["--learner=fcf", "--data_dir_local=/data"]
+    assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    (alone,) = items(JOB._replace(device="cpu"))["Job"]["spec"]["template"]["spec"]["containers"]
+    assert not alone["resources"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"image": ""}, "--image=IMAGE: name an image"),
+        ({"name": "My_Job"}, "-j=My_Job: must be small letters"),
+        ({"volumes": ["data"]}, "--volume=data: must be CLAIM:/FOLDER"),
+    ],
+)
+def test_bad_values(changes, says):
+    with pytest.raises(UsageError, match=says):
+        kubernetes_job.submission(JOB._replace(**changes))

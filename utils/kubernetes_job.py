@@ -1,0 +1,70 @@
+"""A job for Kubernetes: an Indexed Job, whose pods find each other by the names of a headless Service."""
+
+import json
+import re
+
+from secateur.utils.cluster import MARK, PORT, Job
+from secateur.utils.errors import UsageError
+
+# Where the Dockerfile puts the project.
+HOME = "/opt/secateur"
+# Pods that fail are started again so often in all; each start goes on from the newest checkpoint.
+BACKOFF_LIMIT = 100
+
+
+def submission(job: Job) -> tuple[list[str], str]:
+    """The command, and the manifests that it reads from its standard input.
+
+    Raises:
+        UsageError: no image, a name that Kubernetes does not take, or a volume that is not CLAIM:/FOLDER.
+    """
+    if not job.image:
+        raise UsageError("--image=IMAGE: name an image of the Dockerfile that the cluster can pull")
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?", job.name):
+        raise UsageError(f"-j={job.name}: must be small letters, digits and -, at most 52")
+    manifests = {"apiVersion": "v1", "kind": "List", "items": [_service(job), _job(job)]}
+    return ["kubectl", "apply", "-f", "-"], json.dumps(manifests, indent=1) + "\n"
+
+
+def _service(job: Job) -> dict:
+    spec = {"clusterIP": "None", "publishNotReadyAddresses": True, "selector": {"job-name": job.name}}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": job.name}, "spec": spec}
+
+
+def _job(job: Job) -> dict:
+    volumes = [_volume(text) for text in job.volumes]
+    pod = {
+        "subdomain": job.name,
+        "restartPolicy": "OnFailure",
+        "containers": [_container(job, volumes)],
+        "volumes": [{"name": claim, "persistentVolumeClaim": {"claimName": claim}} for claim, _ in volumes],
+    }
+    spec = {
+        "completions": job.nb_workers,
+        "parallelism": job.nb_workers,
+        "completionMode": "Indexed",
+        "backoffLimit": BACKOFF_LIMIT,
+        "template": {"metadata": {"labels": {"job-name": job.name}}, "spec": pod},
+    }
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": job.name}, "spec": spec}
+
+
+def _container(job: Job, volumes: list[tuple[str, str]]) -> dict:
+    environment = {MARK: "kubernetes", "SECATEUR_JOB": job.name, "SECATEUR_WORKERS": str(job.nb_workers)}
+    return {
+        "name": "worker",
+        "image": job.image,
+        "args": [f"--device={job.device}", f"{HOME}/nets/{job.script.name}", *job.arguments],
+        "env": [{"name": name, "value": value} for name, value in environment.items()],
+        "ports": [{"containerPort": PORT}],
+        "resources": {"limits": {"nvidia.com/gpu": "1"}} if job.device == "gpu" else {},
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": [{"name": claim, "mountPath": folder} for claim, folder in volumes],
+    }
+
+
+def _volume(text: str) -> tuple[str, str]:
+    claim, _, folder = text.partition(":")
+    if not claim or not folder.startswith("/"):
+        raise UsageError(f"--volume={text}: must be CLAIM:/FOLDER, a persistent volume claim and where it is mounted")
+    return claim, folder

@@ -1,0 +1,41 @@
+"""A job for `seven`, the cluster of the predecessor: its client takes a `seven.yaml` and the folder of the code."""
+
+import json
+import pathlib
+import shlex
+
+from secateur.utils.cluster import Job
+from secateur.utils.files import write_atomically
+from secateur.utils.launch import ROOT
+
+IMAGE = "tensorflow/tensorflow:2.21.0-gpu"
+
+
+def submission(job: Job) -> tuple[list[str], str]:
+    """The client's command; it reads nothing. The workers of a job share one machine."""
+    conf = pathlib.Path.cwd() / f"seven-{job.name}.yaml"
+    write_atomically(conf, configuration(job).encode())
+    return ["seven", "create", "-cluster", "dev", "-conf", str(conf), "-code", str(ROOT), "-name", job.name], ""
+
+
+def configuration(job: Job) -> str:
+    """`seven.yaml` as the predecessor wrote it, with the entry of this program; strings are quoted as in JSON."""
+    words = [
+        f"nets/{job.script.name}",
+        f"-n={job.nb_workers}",
+        *(["--device=cpu"] if job.device == "cpu" else []),
+        *job.arguments,
+    ]
+    entry = f"scripts/run_local.sh {shlex.join(words)}"
+    lines = [
+        "version: 1",
+        "kind: standalone",
+        f"image: {json.dumps(job.image or IMAGE)}",
+        "env:",
+        '  - {name: "SEVEN_HTTP_FORWARD_PORT", value: "true"}',
+        f'  - {{name: "NB_GPUS", value: "{job.nb_workers}"}}',
+        *([f"resources: {{nvidia.com/gpu: {job.nb_workers}}}"] if job.device == "gpu" else []),
+        f"command: {json.dumps(entry)}",
+        *job.options,
+    ]
+    return "\n".join(lines) + "\n"
