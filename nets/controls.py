@@ -22,7 +22,7 @@ def same_budget(task: Task, pruned: pathlib.Path, where: Where, how: How) -> dic
     task = dataclasses.replace(task, distillation=None)
     run = run_of(task, "same-budget", {}, where, how)
     with run.open():
-        model = to_training(load_pretrained(task), how.precision)
+        model = to_training(load_pretrained(task), how.precision, how.sync_bn)
         train_model(model, task, task.load_data(), run, "fine_tune", task.recipe.fine_tuning)
         return _scores(model, task, run)
 
@@ -34,7 +34,7 @@ def from_scratch(task: Task, pruned: pathlib.Path, where: Where, how: How) -> di
     run = run_of(task, "scratch", {"widths": widths}, where, how)
     recipe = task.recipe
     with run.open():
-        model = to_training(keras.models.clone_model(shape, clone_function=new_layer), how.precision)
+        model = to_training(keras.models.clone_model(shape, clone_function=new_layer), how.precision, how.sync_bn)
         phase = dataclasses.replace(recipe.training, nb_epochs=recipe.nb_epochs + recipe.nb_epochs_ft)
         train_model(model, task, task.load_data(), run, "scratch", phase)
         return _scores(model, task, run)

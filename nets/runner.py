@@ -61,6 +61,7 @@ class Settings:
     mixed_precision: str = option(
         "auto", "of the training; auto takes what the processor is good at", choices=PRECISIONS
     )
+    sync_bn: bool = option(False, "several workers: batch norms take the statistics of all workers' pictures")
     save_step: int | None = option(None, "steps between checkpoints (default: 500 steps or 2 minutes)")
     summ_step: int = option(100, "steps between two lines of metrics")
     verbose: bool = option(False, "TensorFlow's own messages, and tracebacks of errors")
@@ -143,6 +144,7 @@ def _run(make_task: Callable[[Any, Settings], Task], network_flags: type, argv: 
         precision=precision.resolve(
             settings.mixed_precision, bool(tf.config.list_physical_devices("GPU")), precision.cpu_has_bfloat16()
         ),
+        sync_bn=settings.sync_bn,
         deterministic=settings.deterministic,
         save_step=settings.save_step,
         summ_step=settings.summ_step,

@@ -29,6 +29,7 @@ class How:
 
     seed: int = 0
     precision: str = "float32"
+    sync_bn: bool = False
     deterministic: bool = False
     save_step: int | None = None
     summ_step: int = 100
@@ -40,7 +41,9 @@ class How:
     def config(self) -> dict:
         """The part that changes the weights that come out."""
         workers = {"workers": parallel.size()} if parallel.size() > 1 else {}
-        return {"seed": self.seed, "precision": self.precision, "deterministic": self.deterministic} | workers
+        norms = {"sync_bn": True} if self.sync_bn else {}
+        kind = {"seed": self.seed, "precision": self.precision, "deterministic": self.deterministic}
+        return kind | workers | norms
 
 
 def _dense_config(task: Task, how: How) -> dict:
@@ -101,6 +104,7 @@ def run_of(task: Task, learner: str, config: dict, where: Where, how: How, state
         save_step=how.save_step,
         summ_step=how.summ_step,
         precision=how.precision,
+        sync_bn=how.sync_bn,
         state_directory=pathlib.Path(state_dir) / directory.name if state_dir else None,
     )
 

@@ -3,7 +3,7 @@
 import keras
 
 from secateur.pruning.calls import new_layer
-from secateur.training.layers import FusedBatchNormalization
+from secateur.training.layers import FusedBatchNormalization, SynchronizedBatchNormalization
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 # Pixel values and logits keep float32: bfloat16 has eight bits, and these layers cost nothing.
@@ -32,13 +32,14 @@ def cpu_has_bfloat16(cpuinfo: str = "/proc/cpuinfo") -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def to_training(model: keras.Model, precision: str = "float32") -> keras.Model:
+def to_training(model: keras.Model, precision: str = "float32", sync_bn: bool = False) -> keras.Model:
     """A copy of a functional model for training: fused batch norms, `precision` inside, float32 at both ends.
 
     Args:
         model: any functional model; it is not changed.
         precision: "float32", "bfloat16" or "float16"; variables stay float32, and so do in "bfloat16" the layers that
             read or make fewer than 16 channels.
+        sync_bn: batch norms take the statistics of all workers' pictures.
 
     Returns:
         A model with the same layer names and the same weights.
@@ -53,7 +54,8 @@ def to_training(model: keras.Model, precision: str = "float32") -> keras.Model:
         keeps_float32 = narrow or layer.name in last or isinstance(layer, FLOAT32_LAYERS)
         precise = "float32" if keeps_float32 else policy
         if type(layer) is keras.layers.BatchNormalization:
-            return FusedBatchNormalization.from_config(layer.get_config() | {"dtype": precise})
+            norm = SynchronizedBatchNormalization if sync_bn else FusedBatchNormalization
+            return norm.from_config(layer.get_config() | {"dtype": precise})
         return new_layer(layer, dtype=precise)
 
     copied = keras.models.clone_model(model, clone_function=copy)

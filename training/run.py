@@ -37,7 +37,7 @@ class Run:
         seed: of every random decision.
         save_step: steps between checkpoints; None: every 500 steps or 2 minutes, whichever comes first.
         summ_step: steps between lines of metrics.
-        precision: of the training, "float32", "bfloat16" or "float16".
+        precision, sync_bn: of the training, as for `to_training`.
         state_directory: where stages and checkpoints lie, if not in `directory`.
     """
 
@@ -49,12 +49,13 @@ class Run:
         save_step: int | None = None,
         summ_step: int = 100,
         precision: str = "float32",
+        sync_bn: bool = False,
         state_directory: pathlib.Path | None = None,
     ):
         self._state_directory = state_directory or directory
         self._outputs: dict[str, dict] = {}
         self.directory, self.config, self.seed = directory, config, seed
-        self.save_step, self.summ_step, self.precision = save_step, summ_step, precision
+        self.save_step, self.summ_step, self.precision, self.sync_bn = save_step, summ_step, precision, sync_bn
         self.stop_requested = False
         self.seconds: dict[str, float] = {}
         self._events: EventWriter | None = None

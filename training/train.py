@@ -81,5 +81,5 @@ def train_model(
 
 def train_dense(task: Task, data: Dataset, run: Run) -> keras.Model:
     """The task's network, trained at full width from scratch or from published weights."""
-    model = to_training(task.start.load() if task.start else task.build_model(), run.precision)
+    model = to_training(task.start.load() if task.start else task.build_model(), run.precision, run.sync_bn)
     return train_model(model, task, data, run, "dense", task.recipe.training)

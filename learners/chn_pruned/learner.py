@@ -43,7 +43,7 @@ class ChnPrunedLearner:
 
     def train(self) -> None:
         dense = load_pretrained(self.task)
-        self._model = to_training(dense, self.run.precision)
+        self._model = to_training(dense, self.run.precision, self.run.sync_bn)
         if self.config.target is None and self.config.chn_prune_ratio == 0:
             self.run.say("--chn_prune_ratio 0.0 removes no channel: the model stays as it is")
             return
@@ -93,7 +93,7 @@ class ChnPrunedLearner:
             # What is left of a group is numbered anew in each round; the plan numbers the dense network's channels.
             before = self._plan.get(name)
             self._plan[name] = [before[k] for k in channels] if before else channels
-        self._model = to_training(shrunk, self.run.precision)
+        self._model = to_training(shrunk, self.run.precision, self.run.sync_bn)
 
     def _family(self, index: int, graph: ChannelGraph, scores: dict[str, np.ndarray], data: Dataset) -> Family:
         """What the ranking makes of the scores: a share to the widths of all groups."""

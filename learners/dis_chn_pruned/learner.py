@@ -47,7 +47,7 @@ class DisChnPrunedLearner:
 
     def train(self) -> None:
         self._original = load_pretrained(self.task)
-        self._model = to_training(self._original, self.run.precision)
+        self._model = to_training(self._original, self.run.precision, self.run.sync_bn)
         self._graph, config = ChannelGraph(self._original), self.config
         stages = plan_stages(self._original, self._graph, config.dcp_nb_stages, config.dcp_scope)
         groups = [group for stage in stages for group in stage.groups]
@@ -76,7 +76,7 @@ class DisChnPrunedLearner:
         name = f"{stage.name}_block"
         if stage.head_at:
             head = with_head(self._model, stage.head_at, zlib.crc32(f"{self.run.seed} {name}".encode()))
-            self._model = to_training(head, self.run.precision)
+            self._model = to_training(head, self.run.precision, self.run.sync_bn)
         recipe, seed = self.task.recipe, stream_seed(self.run, name)
         optimizer = scaled_for(self.run.precision, keras.optimizers.Adam(self.config.dcp_lrn_rate_adam))
         teacher = distillation_loss(self.task, self.run.precision)
@@ -153,7 +153,7 @@ class DisChnPrunedLearner:
         shrunk, error = shrink_checked(exact, keep, pictures, f"after {stage.name}")
         self._errors.append(error)
         self._kept |= keep
-        self._model = to_training(shrunk, self.run.precision)
+        self._model = to_training(shrunk, self.run.precision, self.run.sync_bn)
 
 
 def _first(value: int | None, default: int) -> int:

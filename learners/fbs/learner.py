@@ -45,7 +45,7 @@ class FbsLearner:
         self._start = self._begin()
         if not gated.units(self._start):
             raise UsageError(f"{self._start.name} has no convolution with a batch norm behind it: nothing can be gated")
-        training = to_training(self._start, self.run.precision)
+        training = to_training(self._start, self.run.precision, self.run.sync_bn)
         self._model = gated.gated(training, 1.0, config.fbs_normalize, config.fbs_l1)
         self._train("warm_up", self._epochs(config.fbs_nb_epochs_warm_up), 1.0, data, self._predictors())
         *steps, last = config.densities()

@@ -45,7 +45,7 @@ class FcfLearner:
 
     def train(self) -> None:
         dense = load_pretrained(self.task)
-        self._model = to_training(dense, self.run.precision)
+        self._model = to_training(dense, self.run.precision, self.run.sync_bn)
         if not self.config.target and self.config.fcf_prune_ratio == 0:
             self.run.say("--fcf_prune_ratio 0.0 removes no filter: the model stays as it is")
             return
@@ -59,7 +59,7 @@ class FcfLearner:
         sizes = {name: len(values) for name, values in magnitudes.items()}
         kept = self._train_scalars(scope, sizes, counts, data)
         pruned, error = scope.pruned(self._model, kept, pictures)
-        self._model = to_training(pruned, self.run.precision)
+        self._model = to_training(pruned, self.run.precision, self.run.sync_bn)
         recalibrate_stage(self._model, self.task, data, self.run)
         before = self.run.stage("before", lambda: self._accuracy(data), alone=True)
         phase = self._phase(self.config.fcf_nb_epochs_ft, 1.0)

@@ -43,7 +43,7 @@ class StripeLearner:
         config, data = self.config, self.task.load_data()
         dense = self.task.build_model() if config.begins_anew else load_pretrained(self.task)
         graph = ChannelGraph(dense)
-        model = to_training(dense, self.run.precision)
+        model = to_training(dense, self.run.precision, self.run.sync_bn)
         skeletons = Skeletons(graph, model, from_norms=not config.begins_anew)
         self._train(model, skeletons, data)
         masked = rebuild.folded(model, skeletons)

@@ -3,14 +3,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from secateur.training.layers import FusedBatchNormalization
+from secateur.training.layers import FusedBatchNormalization, SynchronizedBatchNormalization
 
 IMAGES = np.random.default_rng(0).normal(2, 3, (6, 5, 4, 3)).astype(np.float32)
 
 
-def pair(**config):
-    """The fused layer and Keras's own with the same random weights."""
-    fused, stock = FusedBatchNormalization(**config), keras.layers.BatchNormalization(**config)
+def pair(kind=FusedBatchNormalization, **config):
+    """A training form and Keras's own layer with the same random weights."""
+    fused, stock = kind(**config), keras.layers.BatchNormalization(**config)
     generator = np.random.default_rng(1)
     for layer in (fused, stock):
         layer.build(IMAGES.shape)
@@ -20,9 +20,10 @@ def pair(**config):
     return fused, stock
 
 
+@pytest.mark.parametrize("kind", [FusedBatchNormalization, SynchronizedBatchNormalization])
 @pytest.mark.parametrize("config", [{}, {"scale": False}, {"center": False}, {"momentum": 0.9, "epsilon": 1e-5}])
-def test_training_equals_the_stock_layer(config):
-    fused, stock = pair(**config)
+def test_training_equals_the_stock_layer(config, kind):
+    fused, stock = pair(kind, **config)
     results = []
     for layer in (fused, stock):
         with tf.GradientTape() as tape:
@@ -57,9 +58,10 @@ def test_eager_equals_function():
     np.testing.assert_allclose(tf.function(lambda x: fused(x, training=True))(IMAGES), eager, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", [FusedBatchNormalization, SynchronizedBatchNormalization])
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_keeps_statistics_in_float32(policy):
-    fused = FusedBatchNormalization(dtype=policy, momentum=0.0)
+def test_mixed_precision_keeps_statistics_in_float32(policy, kind):
+    fused = kind(dtype=policy, momentum=0.0)
     outputs = fused(IMAGES, training=True)
     assert outputs.dtype == policy.removeprefix("mixed_")
     assert fused.moving_mean.dtype == "float32"
@@ -79,7 +81,17 @@ def test_config_and_file_round_trip(tmp_path):
     np.testing.assert_array_equal(loaded(IMAGES), model(IMAGES))
 
 
-def test_stock_layer_has_the_same_configuration():
-    stock = FusedBatchNormalization(momentum=0.7, name="norm").stock_layer()
+def test_synchronized_inference_and_other_ranks():
+    synchronized, stock = pair(SynchronizedBatchNormalization)
+    np.testing.assert_allclose(synchronized(IMAGES), stock(IMAGES), rtol=1e-5, atol=1e-6)
+    flat = IMAGES.reshape(-1, 3)
+    synchronized, stock = SynchronizedBatchNormalization(), keras.layers.BatchNormalization()
+    np.testing.assert_allclose(synchronized(flat, training=True), stock(flat, training=True), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(synchronized.moving_variance, stock.moving_variance, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [FusedBatchNormalization, SynchronizedBatchNormalization])
+def test_stock_layer_has_the_same_configuration(kind):
+    stock = kind(momentum=0.7, name="norm").stock_layer()
     assert type(stock) is keras.layers.BatchNormalization
     assert (stock.momentum, stock.name) == (0.7, "norm")

@@ -19,6 +19,7 @@ from secateur.training import parallel
 parallel.init()
 import keras, tensorflow as tf
 from secateur.nets.resnet import resnet
+from secateur.training.layers import SynchronizedBatchNormalization
 from secateur.training.precision import to_training
 from secateur.training.steps import sgd, train_step
 from secateur.training.task import Recipe, cross_entropy
@@ -38,6 +39,22 @@ generator = np.random.default_rng(rank)
 for _ in range(4):
     images = tf.constant(generator.uniform(0, 255, (8, 8, 8, 1)).astype(np.float32))
     step(images, tf.constant(generator.integers(0, 3, 8, np.int32)))
+full = np.random.default_rng(7).normal(1, 2, (8, 4, 4, 2)).astype(np.float32)
+
+
+def gradient_of(norm, images):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((4, 4, 2)), keras.layers.Conv2D(3, 3), norm])
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.sin(3.0 * model(images, training=True)))
+    return tape.gradient(loss, model.layers[0].kernel.value), norm
+
+
+gradient, norm = gradient_of(SynchronizedBatchNormalization(), full[rank::2])
+(gradient,) = parallel.average([gradient])
+expected, stock = gradient_of(keras.layers.BatchNormalization(), full)
+found["synchronized"] = float(tf.reduce_max(tf.abs(gradient - expected)) / tf.reduce_max(tf.abs(expected)))
+found["statistics"] = float(tf.reduce_max(tf.abs(norm.moving_variance - stock.moving_variance)))
 parallel.barrier()
 found["weights"] = [float(np.abs(w).sum()) for w in model.get_weights()]
 json.dump(found, open(sys.argv[1], "w"))
@@ -77,6 +94,13 @@ def test_two_workers_meet(workers):
         assert found["sum"] == [3.0]
         assert found["anywhere"] == [True, False, False]
         assert found["broadcast"] == [5.0, 5.0]
+
+
+def test_synchronized_norms_make_one_batch_of_two(workers):
+    """The gradient of a kernel before the norm, on half the pictures each, against one process with all of them."""
+    for found in workers:
+        assert found["synchronized"] < 1e-4
+        assert found["statistics"] < 1e-5
 
 
 def test_their_weights_stay_equal_on_different_pictures(workers):
