@@ -11,7 +11,9 @@ from secateur.export.equivalence import (
 from secateur.export.evaluate import evaluate_keras, evaluate_tflite, hits
 from secateur.export.formats import ALWAYS, FORMATS, is_quantized, parse_formats
 from secateur.export.latency import Latency, measure
+from secateur.export.layers import layer_costs
 from secateur.export.memory import peak_memory
+from secateur.export.page import write_page
 from secateur.export.report import machine_facts, read_result, table, write_labels, write_result
 from secateur.export.shrunk import shrink_checked
 from secateur.export.stock import save_keras, to_stock
@@ -33,6 +35,7 @@ __all__ = [
     "fastest_multiple",
     "hits",
     "is_quantized",
+    "layer_costs",
     "machine_facts",
     "measure",
     "paired",
@@ -48,5 +51,6 @@ __all__ = [
     "to_tflite",
     "widths_for_target",
     "write_labels",
+    "write_page",
     "write_result",
 ]

@@ -65,13 +65,22 @@ def _cpu() -> str:
 
 def table(result: Mapping) -> str:
     """The result as text: one row per figure, dense beside pruned where there are both."""
-    models = [name for name in ("dense", "pruned") if name in result]
-    found = [_row(result, models, *figure) for figure in _FIGURES]
-    rows = [("", *models, "" if len(models) == 1 else "change"), *[row for row in found if row]]
+    rows = columns(result)
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     title = f"{result['task']}, {result['learner']}, {result['data']['name']}"
-    return "\n".join([title, *lines, *_notes(result, models)])
+    return "\n".join([title, *lines, *notes(result)])
+
+
+def columns(result: Mapping) -> list[tuple[str, ...]]:
+    """The table's cells: a row of titles, then one for each figure, dense beside pruned where there are both."""
+    models = _models(result)
+    found = [_row(result, models, *figure) for figure in _FIGURES]
+    return [("", *models, "" if len(models) == 1 else "change"), *[row for row in found if row]]
+
+
+def _models(result: Mapping) -> list[str]:
+    return [name for name in ("dense", "pruned") if name in result]
 
 
 def _percent(value: float) -> str:
@@ -142,8 +151,9 @@ def _quantized(result: Mapping, models: list[str], name: str) -> str:
     )
 
 
-def _notes(result: Mapping, models: list[str]) -> list[str]:
-    notes = []
+def notes(result: Mapping) -> list[str]:
+    """What stands below the table: controls, quantized forms, equality, time, files."""
+    models, notes = _models(result), []
     for key, title in _CONTROLS.items():
         if key in result and "pruned" in result:
             lost = 100 * (result[key]["accuracy"] - result["pruned"]["accuracy"])

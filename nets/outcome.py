@@ -66,6 +66,7 @@ def hand_over(task: Task, learner_name: str, learner: Any, run: Run, where: Wher
         "seconds": run.seconds,
         "machine": export.machine_facts(),
         "files": files,
+        "layer_costs": {name: export.layer_costs(model, how.layer_latency) for name, model in models.items()},
         **facts,
         **measured,
     }

@@ -42,6 +42,7 @@ def train(task: Task, learner_name: str, config: Any, where: Where, how: How) ->
                 scores = controls.CONTROLS[name](task, pathlib.Path(result["files"]["pruned"]["keras"]), where, how)
                 result = _by_primary(functools.partial(operator.or_, result, {name: scores}), result_path)
         if parallel.is_primary():
+            _write_page(result, run.directory)
             print(export.table(result))
         parallel.barrier()
     return result
@@ -53,6 +54,13 @@ def _by_primary(make: Callable[[], dict], path: pathlib.Path) -> dict:
         export.write_result(path, make())
     parallel.barrier()
     return export.read_result(path)
+
+
+def _write_page(result: dict, folder: pathlib.Path) -> None:
+    """Draw the page, unless it is as new as the result."""
+    page, made = folder / "report.html", (folder / "result.json").stat().st_mtime_ns
+    if not page.is_file() or page.stat().st_mtime_ns < made:
+        export.write_page(page, result, folder)
 
 
 def _save_by_primary(model: keras.Model, path: pathlib.Path) -> None:

@@ -56,6 +56,7 @@ class Settings:
         f"files to write, separated by commas: {', '.join(export.FORMATS)}; keras and tflite are always written",
     )
     latency_threads: int = option(1, "also measure LiteRT on so many threads")
+    enbl_layer_latency: bool = option(True, "time every layer alone, for the report")
     seed: int = option(0, "of every random decision")
     deterministic: bool = option(False, "bit-identical results on one kind of machine, also after a kill; slower")
     mixed_precision: str = option(
@@ -152,6 +153,7 @@ def _run(make_task: Callable[[Any, Settings], Task], network_flags: type, argv: 
         controls=tuple(name for name, enabled in controls.items() if enabled),
         export_formats=export.parse_formats(settings.export_formats),
         latency_threads=settings.latency_threads,
+        layer_latency=settings.enbl_layer_latency,
     )
     if settings.exec_mode == "eval":
         pipeline.evaluate(task, settings.learner, config, where, how)

@@ -37,6 +37,7 @@ class How:
     controls: tuple[str, ...] = ()
     export_formats: tuple[str, ...] = ("keras", "tflite")
     latency_threads: int = 1
+    layer_latency: bool = True
 
     def config(self) -> dict:
         """The part that changes the weights that come out."""

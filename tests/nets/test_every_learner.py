@@ -115,6 +115,7 @@ def check(tmp_path, models, randomise, task, learner):
         f"--log_dir={tmp_path / 'logs'}",
         f"--save_path={models}",
         f"--learner={learner}",
+        "--noenbl_layer_latency",
         *FLAGS[learner],
     ]
     if learner == "fbs":  # an untrained network's equal scales are ties, which no two forms break alike
@@ -152,7 +153,7 @@ def test_the_script_itself(tmp_path, monkeypatch, learner):
         records = generator.integers(0, 256, (60, cifar10.RECORD_BYTES))
         records[:, 0] %= 10
         records.astype(np.uint8).tofile(folder / name)
-    short = ["--resnet_size=8", "--batch_size=150", "--nb_epochs_rat=0.008", *FLAGS[learner]]
+    short = ["--resnet_size=8", "--noenbl_layer_latency", "--batch_size=150", "--nb_epochs_rat=0.008", *FLAGS[learner]]
     if learner == "dis-chn-pruned":
         short += ["--dcp_nb_iters_block=2", "--dcp_nb_iters_layer=2"]
     places = [f"--data_dir_local={tmp_path / 'data'}", f"--log_dir={tmp_path / 'logs'}", f"--save_path={tmp_path}"]

@@ -7,6 +7,7 @@ import pytest
 from secateur import export
 from secateur.nets import resnet_at_digits_run, runner
 from secateur.training.task import Task
+from tests.nets.page import Page
 from tests.training.helpers import pictures, tiny_task
 
 # Two steps of every stage: 1,437 pictures in batches of 700.
@@ -49,9 +50,28 @@ def test_files_of_a_run(finished):
         "model.tflite",
         "labels.txt",
         "events",
+        "report.html",
     } <= names
     assert len((folder / "labels.txt").read_text().split()) == 10
     assert len(list((finished[0] / "models").glob("resnet8_at_digits_*.keras"))) == 1
+
+
+def test_the_page_of_a_run(finished, monkeypatch, capsys):
+    (path,) = (finished[0] / "logs").glob("*_dis-chn-pruned_*/report.html")
+    found, result = Page(path.read_text()), result_of(finished[0], "dis-chn-pruned")
+    assert found.references == []
+    assert {"Channels kept", "Multiply-accumulates by layer", "Channel groups of the dense network"} <= set(
+        found.headings
+    )
+    assert set(result["layer_costs"]) == {"dense", "pruned"}
+    assert f"{100 * result['pruned']['accuracy']:.2f} %" in path.read_text()
+    assert all(result[name] in found.code[-1] for name in ("commit", "task"))
+    monkeypatch.chdir(path.parent)
+    for block in found.code[:-1]:
+        exec(block, {})
+    labels = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[")]
+    assert len(labels) == 2
+    assert labels[0] == labels[1]
 
 
 def test_a_finished_run_prints_its_table_again_and_alters_nothing(finished, capsys):
