@@ -25,6 +25,8 @@ pre { background: var(--soft); border: 1px solid var(--line); padding: .7rem; ov
 pre, code { font: 14px/1.45 ui-monospace, monospace; }
 """
 
+LEGEND = "<p>Grey: the dense network. Green: the pruned one.</p>"
+
 LOAD_KERAS = """import keras
 import numpy as np
 
@@ -50,7 +52,7 @@ def write_page(path: pathlib.Path, result: Mapping, run_directory: pathlib.Path)
     own = "pruned" if "pruned" in result else "dense"
     models = {name: keras.models.load_model(files["keras"]) for name, files in result["files"].items()}
     sections = [
-        ("", _table(result)),
+        ("", _verdict(result) + _table(result)),
         ("Accuracy while training", _training(run_directory / "metrics.jsonl")),
         ("Channels kept", _channels(result, models)),
         ("Multiply-accumulates by layer", _bars(result, "macs", 1e6, "M")),
@@ -68,6 +70,20 @@ def write_page(path: pathlib.Path, result: Mapping, run_directory: pathlib.Path)
         f"<body>\n<h1>{html.escape(title)}, {html.escape(result['data']['name'])}</h1>\n{body}</body>\n</html>\n"
     )
     write_atomically(path, page.encode())
+
+
+def _verdict(result: Mapping) -> str:
+    """What a reader wants to know first."""
+    if "pruned" not in result:
+        return f"<p>{100 * result['dense']['accuracy']:.2f} % of the test pictures right.</p>"
+    dense, pruned = result["dense"], result["pruned"]
+    lost = 100 * (dense["accuracy"] - pruned["accuracy"])
+    fewer = dense["macs"] / pruned.get("macs_method", pruned["macs"])
+    faster = dense["latency_ms"]["median"] / pruned["latency_ms"]["median"]
+    change = f"{lost:.2f} points lost" if lost > 0 else f"{-lost:.2f} points gained"
+    return (
+        f"<p><strong>{fewer:.2f} times fewer multiply-accumulates, {faster:.2f} times as fast, {change}.</strong></p>"
+    )
 
 
 def _section(title: str, content: str) -> str:
@@ -106,7 +122,7 @@ def _training(metrics: pathlib.Path) -> str:
         series[line["stage"]].append((last, line["accuracy"]))
     if not series:
         return ""
-    return lines_svg("Accuracy on training batches", series, "step", "share of the pictures")
+    return lines_svg("Accuracy on training batches", series, "step", "share of the pictures", from_zero=False)
 
 
 def _channels(result: Mapping, models: Mapping[str, keras.Model]) -> str:
@@ -115,7 +131,7 @@ def _channels(result: Mapping, models: Mapping[str, keras.Model]) -> str:
         return ""
     groups = ChannelGraph(models["dense"]).groups
     rows = {name: (float(groups[name].size), float(count)) for name, count in kept.items() if name in groups}
-    return pairs_svg("Channels kept", rows, "channels")
+    return LEGEND + pairs_svg("Channels kept", rows, "channels")
 
 
 def _bars(result: Mapping, key: str, divisor: float, unit: str) -> str:
@@ -127,7 +143,7 @@ def _bars(result: Mapping, key: str, divisor: float, unit: str) -> str:
         for name in [*dense, *[name for name in pruned if name not in dense]]
     }
     rows = {name: values for name, values in rows.items() if values != (None, None)}
-    return pairs_svg(key, rows, unit) if rows else ""
+    return f"{LEGEND if any(pruned) else ''}{pairs_svg(key, rows, unit)}" if rows else ""
 
 
 def _loading(files: Mapping[str, str], shape: tuple) -> str:

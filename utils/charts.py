@@ -10,8 +10,11 @@ COLOURS = ("#4c9f70", "#c8553d", "#3d6fc8", "#8a5fbf", "#b8902f", "#2f9fb8", "#b
 Points = Sequence[tuple[float, float]]
 
 
-def lines_svg(title: str, series: Mapping[str, Points], x_label: str, y_label: str) -> str:
+def lines_svg(title: str, series: Mapping[str, Points], x_label: str, y_label: str, from_zero: bool = True) -> str:
     """One line for each series of (x, y) points, its name beside its end.
+
+    Args:
+        from_zero: whether the axis of the values begins at 0, or at the least value.
 
     Raises:
         ValueError: no points at all.
@@ -20,7 +23,7 @@ def lines_svg(title: str, series: Mapping[str, Points], x_label: str, y_label: s
     if not everything:
         raise ValueError(f"{title}: no points to draw")
     xs, ys = zip(*everything, strict=True)
-    x_range, y_range = (min(xs), max(xs)), (min(0.0, min(ys)), max(ys) or 1.0)
+    x_range, y_range = (min(xs), max(xs)), (min([0.0, *ys] if from_zero else ys), max(ys) or 1.0)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
         f'font-size="12" role="img" aria-label="{html.escape(title, quote=True)}">',
@@ -53,9 +56,9 @@ def _axes(x_range: tuple[float, float], y_range: tuple[float, float], x_label: s
         y = _y(y_value, y_range)
         parts += [
             f'<line x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" stroke="#ddd"/>',
-            f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end" fill="#555">{y_value:.3g}</text>',
+            f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end" fill="#555">{_tick(y_value)}</text>',
             f'<text x="{_x(x_value, x_range):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle" fill="#555">'
-            f"{x_value:.4g}</text>",
+            f"{_tick(x_value)}</text>",
         ]
     middle = (LEFT + WIDTH - RIGHT) / 2
     return [
@@ -63,6 +66,10 @@ def _axes(x_range: tuple[float, float], y_range: tuple[float, float], x_label: s
         f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{html.escape(x_label)}</text>',
         f'<text x="{LEFT}" y="{TOP - 6}" fill="#555">{html.escape(y_label)}</text>',
     ]
+
+
+def _tick(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _line(
