@@ -18,13 +18,25 @@ from secateur.learners import registry
 from secateur.nets import pipeline, runs
 from secateur.training import parallel, precision
 from secateur.training.run import Stopped
-from secateur.training.task import Distillation, Recipe, Task
+from secateur.training.task import Distillation, Task
 from secateur.utils.errors import RunError, UsageError
-from secateur.utils.flags import FlagTable, option
+from secateur.utils.flags import FlagTable, check_above_zero, check_least, option
 
 GENERAL = "Every run"
 NETWORK = "This network and its data"
 PRECISIONS = ("auto", *precision.POLICIES)
+
+
+# Flags that replace a value of the task's recipe.
+RECIPE_FLAGS = {
+    "nb_epochs": "nb_epochs",
+    "nb_epochs_ft": "nb_epochs_ft",
+    "lrn_rate": "learning_rate",
+    "lrn_rate_ft": "learning_rate_ft",
+    "weight_decay": "weight_decay",
+    "batch_size": "batch_size",
+    "batch_size_eval": "batch_size_eval",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +53,12 @@ class Settings:
     data_dir_local: str | None = option(None, "folder of the data set (default: as path.conf says, else a download)")
     batch_size: int | None = option(None, "pictures per training step (default: the task's recipe)")
     batch_size_eval: int | None = option(None, "pictures per evaluation step (default: the task's recipe)")
+    nb_epochs: float | None = option(None, "epochs of training from scratch (default: the task's recipe)")
+    nb_epochs_ft: float | None = option(None, "epochs of fine-tuning after pruning (default: the task's recipe)")
     nb_epochs_rat: float = option(1.0, "scales the epochs of training and fine-tuning")
+    lrn_rate: float | None = option(None, "learning rate of training, its peak (default: the task's recipe)")
+    lrn_rate_ft: float | None = option(None, "learning rate of fine-tuning, its peak (default: the task's recipe)")
+    weight_decay: float | None = option(None, "of all training, coupled L2 (default: the task's recipe)")
     enbl_trn_val_split: bool = option(False, "hold out a tenth of the training pictures and evaluate on those")
     enbl_same_budget: bool = option(False, "also train the dense model for the epochs of the fine-tuning, to compare")
     enbl_scratch: bool = option(
@@ -68,17 +85,11 @@ class Settings:
     verbose: bool = option(False, "TensorFlow's own messages, and tracebacks of errors")
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "batch_size_eval", "save_step", "summ_step", "latency_threads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"--{name} {value}: must be 1 or more")
-        if self.nb_epochs_rat < 0:
-            raise ValueError(f"--nb_epochs_rat {self.nb_epochs_rat}: must be 0 or more")
+        check_least(self, 1, "batch_size", "batch_size_eval", "save_step", "summ_step", "latency_threads")
+        check_least(self, 0, "nb_epochs", "nb_epochs_ft", "nb_epochs_rat", "weight_decay")
+        check_above_zero(self, "lrn_rate", "lrn_rate_ft", "loss_w_dst", "tempr_dst")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"--seed {self.seed}: must be 0 to 4294967295")
-        for name in ("loss_w_dst", "tempr_dst"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"--{name} {getattr(self, name)}: must be above 0")
         if self.enbl_dst and self.learner == "full-prec" and not self.save_path_dst:
             raise ValueError("--enbl_dst: a dense network needs a teacher of its own, name it with --save_path_dst")
         export.parse_formats(self.export_formats)
@@ -171,13 +182,10 @@ def _distillation(settings: Settings) -> Distillation | None:
 def adapt(task: Task, settings: Settings) -> Task:
     """The task with the settings that change its recipe or its data; the data are read once, when first needed."""
     recipe = task.recipe
-    changed = {
-        "nb_epochs": recipe.nb_epochs * settings.nb_epochs_rat,
-        "nb_epochs_ft": recipe.nb_epochs_ft * settings.nb_epochs_rat,
-        "batch_size": settings.batch_size or recipe.batch_size,
-        "batch_size_eval": settings.batch_size_eval or recipe.batch_size_eval,
-    }
-    recipe: Recipe = dataclasses.replace(recipe, **changed)
+    given = {field: getattr(settings, flag) for flag, field in RECIPE_FLAGS.items()}
+    recipe = dataclasses.replace(recipe, **{field: value for field, value in given.items() if value is not None})
+    rat = settings.nb_epochs_rat
+    recipe = dataclasses.replace(recipe, nb_epochs=recipe.nb_epochs * rat, nb_epochs_ft=recipe.nb_epochs_ft * rat)
     return dataclasses.replace(task, recipe=recipe, load_data=_Once(task.load_data, settings.enbl_trn_val_split))
 
 
