@@ -8,6 +8,7 @@ NB_TICKS = 5
 COLOURS = ("#4c9f70", "#c8553d", "#3d6fc8", "#8a5fbf", "#b8902f", "#2f9fb8", "#b04f86", "#6b6b6b")
 
 Points = Sequence[tuple[float, float]]
+Span = tuple[float, float]
 
 
 def lines_svg(title: str, series: Mapping[str, Points], x_label: str, y_label: str, from_zero: bool = True) -> str:
@@ -29,41 +30,38 @@ def lines_svg(title: str, series: Mapping[str, Points], x_label: str, y_label: s
         f'font-size="12" role="img" aria-label="{html.escape(title, quote=True)}">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
         f'<text x="{LEFT}" y="22" font-size="14" font-weight="bold">{html.escape(title)}</text>',
-        *_axes(x_range, y_range, x_label, y_label),
+        *axes_of(x_range, y_range, x_label, y_label),
     ]
     for k, (name, points) in enumerate(series.items()):
         parts.append(_line(name, points, x_range, y_range, COLOURS[k % len(COLOURS)], TOP + 14 * (k + 1)))
     return "\n".join([*parts, "</svg>\n"])
 
 
-def _place(value: float, span: tuple[float, float], first: float, last: float) -> float:
+def place_of(x: float, y: float, x_range: Span, y_range: Span, height: int = HEIGHT) -> tuple[float, float]:
+    """Where a point lies on the picture."""
+    return _place(x, x_range, LEFT, WIDTH - RIGHT), _place(y, y_range, height - BOTTOM, TOP)
+
+
+def _place(value: float, span: Span, first: float, last: float) -> float:
     share = (value - span[0]) / ((span[1] - span[0]) or 1.0)
     return first + share * (last - first)
 
 
-def _x(value: float, span: tuple[float, float]) -> float:
-    return _place(value, span, LEFT, WIDTH - RIGHT)
-
-
-def _y(value: float, span: tuple[float, float]) -> float:
-    return _place(value, span, HEIGHT - BOTTOM, TOP)
-
-
-def _axes(x_range: tuple[float, float], y_range: tuple[float, float], x_label: str, y_label: str) -> list[str]:
+def axes_of(x_range: Span, y_range: Span, x_label: str, y_label: str, height: int = HEIGHT) -> list[str]:
+    """Lines, figures and names of both axes."""
     parts = []
     for k in range(NB_TICKS):
         x_value, y_value = (low + (high - low) * k / (NB_TICKS - 1) for low, high in (x_range, y_range))
-        y = _y(y_value, y_range)
+        x, y = place_of(x_value, y_value, x_range, y_range, height)
         parts += [
             f'<line x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" stroke="#ddd"/>',
             f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end" fill="#555">{_tick(y_value)}</text>',
-            f'<text x="{_x(x_value, x_range):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle" fill="#555">'
-            f"{_tick(x_value)}</text>",
+            f'<text x="{x:.1f}" y="{height - BOTTOM + 16}" text-anchor="middle" fill="#555">{_tick(x_value)}</text>',
         ]
     middle = (LEFT + WIDTH - RIGHT) / 2
     return [
         *parts,
-        f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{html.escape(x_label)}</text>',
+        f'<text x="{middle}" y="{height - 6}" text-anchor="middle">{html.escape(x_label)}</text>',
         f'<text x="{LEFT}" y="{TOP - 6}" fill="#555">{html.escape(y_label)}</text>',
     ]
 
@@ -72,10 +70,9 @@ def _tick(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def _line(
-    name: str, points: Points, x_range: tuple[float, float], y_range: tuple[float, float], colour: str, top: float
-) -> str:
-    path = " ".join(f"{_x(x, x_range):.1f},{_y(y, y_range):.1f}" for x, y in points)
+def _line(name: str, points: Points, x_range: Span, y_range: Span, colour: str, top: float) -> str:
+    places = (place_of(x, y, x_range, y_range) for x, y in points)
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     return (
         f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
         f'<text x="{WIDTH - RIGHT + 8}" y="{top:.0f}" fill="{colour}">{html.escape(name)}</text>'

@@ -1,0 +1,48 @@
+import csv
+import importlib.util
+import json
+import pathlib
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+RUNS = sorted(path.parent for path in (ROOT / "results").glob("resnet20_at_cifar10_dis-chn-pruned_0.5*/result.json"))
+
+
+@pytest.fixture(scope="module")
+def tool():
+    spec = importlib.util.spec_from_file_location("compare", ROOT / "tools" / "compare.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def call(tool, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["compare.py", *map(str, arguments)])
+    tool.main()
+
+
+def test_runs_of_one_dense_model_share_its_row(tool, tmp_path, monkeypatch, capsys):
+    call(tool, monkeypatch, *RUNS, "--out", tmp_path / "all")
+    head, *rows = list(csv.reader((tmp_path / "all.csv").read_text().splitlines()))
+    assert head[1:3] == ["run", "accuracy, %"]
+    assert len(rows) == 1 + len(RUNS)
+    assert rows[0][1].startswith("resnet20_at_cifar10, dense")
+    pruned = json.loads((RUNS[0] / "result.json").read_text())["pruned"]
+    assert [rows[1][1], float(rows[1][2])] == [RUNS[0].name, 100 * pruned["accuracy"]]
+    assert capsys.readouterr().out.strip() == (tmp_path / "all.md").read_text().strip()
+
+
+def test_the_page_has_both_pictures_and_needs_nothing_else(tool, tmp_path, monkeypatch):
+    call(tool, monkeypatch, *RUNS, "--out", tmp_path / "all")
+    text = (tmp_path / "all.html").read_text()
+    assert text.count("<svg") == 2
+    assert text.count("<circle") == 2 * (1 + len(RUNS))
+    assert "src=" not in text
+    assert "href=" not in text
+
+
+def test_a_folder_without_a_result_is_named(tool, tmp_path, monkeypatch):
+    with pytest.raises(SystemExit, match=f"{tmp_path} holds no result.json"):
+        call(tool, monkeypatch, tmp_path)

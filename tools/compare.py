@@ -1,0 +1,108 @@
+"""Several runs side by side: one table, and accuracy over multiply-accumulates and over time with the Pareto front.
+
+    .venv/bin/python tools/compare.py logs/*_dis-chn-pruned_* logs/*_stripe_* --out compared
+
+A run is a folder with a result.json. Writes compared.md, compared.csv and compared.html, a page that opens offline.
+"""
+
+import argparse
+import csv
+import html
+import io
+import json
+import pathlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from secateur.utils.files import write_atomically
+from secateur.utils.scatter import Point, scatter_svg
+
+# Column to what a row of result.json says there; as it is in the .csv, rounded in the other two.
+COLUMNS: dict[str, Callable[[Mapping], float]] = {
+    "accuracy, %": lambda row: 100 * row["accuracy"],
+    "top-5, %": lambda row: 100 * row["top5"],
+    "MACs, M": lambda row: row.get("macs_method", row["macs"]) / 1e6,
+    "parameters, k": lambda row: row["params"] / 1e3,
+    "bytes, k": lambda row: row["tflite_bytes"] / 1e3,
+    "LiteRT, ms": lambda row: row["latency_ms"]["median"],
+}
+STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;margin:1rem auto;max-width:64rem;padding:0 1rem;color-scheme:light dark}"
+)
+STYLE += "table{border-collapse:collapse}td,th{border-bottom:1px solid #8884;padding:.3rem .7rem;text-align:left}"
+STYLE += "div{overflow-x:auto}svg{max-width:100%;min-width:34rem}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+", type=pathlib.Path, help="folders with a result.json")
+    parser.add_argument(
+        "--out", type=pathlib.Path, default=pathlib.Path("compared"), help="name of the files, no suffix"
+    )
+    args = parser.parse_args()
+    missing = [str(run) for run in args.runs if not (run / "result.json").is_file()]
+    if missing:
+        sys.exit(f"error: {missing[0]} holds no result.json: name the folders of finished runs")
+    rows = rows_of(args.runs)
+    for suffix, text in ((".md", markdown(rows)), (".csv", comma_separated(rows)), (".html", page(rows))):
+        write_atomically(args.out.with_suffix(suffix), text.encode())
+    print(markdown(rows))
+
+
+def rows_of(runs: Sequence[pathlib.Path]) -> dict[str, dict]:
+    """Name to the row of result.json: each pruned model, and each dense one that they began with, once."""
+    dense: dict[str, dict] = {}
+    found: dict[str, dict] = {}
+    for run in runs:
+        result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+        own = f"{result['task']}, dense, {100 * result['dense']['accuracy']:.2f} %"
+        dense.setdefault(own, result["dense"])
+        if "pruned" in result:
+            found[run.resolve().name] = result["pruned"]
+    return dense | found
+
+
+def cells(rows: Mapping[str, Mapping]) -> list[list[object]]:
+    lines = [[k, name, *[read(row) for read in COLUMNS.values()]] for k, (name, row) in enumerate(rows.items(), 1)]
+    return [["", "run", *COLUMNS], *lines]
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def markdown(rows: Mapping[str, Mapping]) -> str:
+    lines = [[_shown(cell) for cell in line] for line in cells(rows)]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def comma_separated(rows: Mapping[str, Mapping]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(cells(rows))
+    return text.getvalue()
+
+
+def page(rows: Mapping[str, Mapping]) -> str:
+    head, *body = [[html.escape(_shown(cell)) for cell in line] for line in cells(rows)]
+    table = "".join(f"<th>{cell}</th>" for cell in head)
+    table += "".join("<tr><th>" + "<td>".join(line) for line in body)
+    pictures = "".join(
+        "<div>" + scatter_svg(f"Accuracy over {name}", _points(rows, name), name, "accuracy, %") + "</div>"
+        for name in ("MACs, M", "LiteRT, ms")
+    )
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Runs compared</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style><h1>Runs compared</h1>'
+        f"<div><table><tr>{table}</table></div>{pictures}</html>\n"
+    )
+
+
+def _points(rows: Mapping[str, Mapping], cost: str) -> list[Point]:
+    """Each run by its number in the table."""
+    values = [(COLUMNS[cost](row), COLUMNS["accuracy, %"](row)) for row in rows.values()]
+    return [Point(str(k), *pair) for k, pair in enumerate(values, start=1)]
+
+
+if __name__ == "__main__":
+    main()
