@@ -104,7 +104,7 @@ class FlagTable:
         return "\n".join(lines[1:])
 
 
-def _plain_type(annotation: Any) -> type:
+def plain_type(annotation: Any) -> type:
     """The type behind `T | None`."""
     if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
         (annotation,) = [a for a in typing.get_args(annotation) if a is not type(None)]
@@ -113,7 +113,7 @@ def _plain_type(annotation: Any) -> type:
 
 def _define(field: dataclasses.Field, values: flags.FlagValues) -> None:
     name, default, help_text = field.name, cast(Any, field.default), field.metadata["help"]
-    choices, kind = field.metadata.get("choices"), _plain_type(field.type)
+    choices, kind = field.metadata.get("choices"), plain_type(field.type)
     if choices:
         flags.DEFINE_enum(name, default, choices, help_text, flag_values=values)
         return
@@ -127,7 +127,7 @@ def _define(field: dataclasses.Field, values: flags.FlagValues) -> None:
 
 
 def _help_line(field: dataclasses.Field) -> str:
-    choices, kind = field.metadata.get("choices"), _plain_type(field.type)
+    choices, kind = field.metadata.get("choices"), plain_type(field.type)
     value = "|".join(choices) if choices else "" if kind is bool else kind.__name__.upper()
     left = f"  --{'[no]' if kind is bool else ''}{field.name} {value}".rstrip()
     default = "" if field.default is None else f" (default {field.default})"

@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import pathlib
 
@@ -7,20 +6,14 @@ import pytest
 from secateur.export import LiteModel
 from secateur.pruning import ChannelGraph, cost
 from secateur.training.pretrained import load_saved
+from tests.tools.helpers import load
 
 ROOT = pathlib.Path(__file__).parents[2]
 RESULTS = sorted((ROOT / "results").glob("*/result.json"))
 
 
-def tool():
-    spec = importlib.util.spec_from_file_location("results_table", ROOT / "tools" / "results_table.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_table_is_that_of_the_committed_results():
-    assert tool().table(ROOT / "results") in (ROOT / "README.md").read_text()
+    assert load("results_table").table(ROOT / "results") in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.parent.name)

@@ -1,10 +1,11 @@
 import csv
-import importlib.util
 import json
 import pathlib
 import sys
 
 import pytest
+
+from tests.tools.helpers import load
 
 ROOT = pathlib.Path(__file__).parents[2]
 RUNS = sorted(path.parent for path in (ROOT / "results").glob("resnet20_at_cifar10_dis-chn-pruned_0.5*/result.json"))
@@ -12,10 +13,7 @@ RUNS = sorted(path.parent for path in (ROOT / "results").glob("resnet20_at_cifar
 
 @pytest.fixture(scope="module")
 def tool():
-    spec = importlib.util.spec_from_file_location("compare", ROOT / "tools" / "compare.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("compare")
 
 
 def call(tool, monkeypatch, *arguments):

@@ -1,7 +1,5 @@
 import dataclasses
-import importlib.util
 import json
-import pathlib
 
 import numpy as np
 import pytest
@@ -9,16 +7,12 @@ import pytest
 from secateur import export
 from secateur.datasets.arrays import ArrayDataset, Augment
 from secateur.nets.resnet import resnet
-
-TOOL = pathlib.Path(__file__).parents[2] / "tools" / "recheck.py"
+from tests.tools.helpers import load
 
 
 @pytest.fixture(scope="module")
 def tool():
-    spec = importlib.util.spec_from_file_location("recheck", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("recheck")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,60 @@
+"""The pages of docs/: they build without a broken link, and what they show is true."""
+
+import pathlib
+import re
+import subprocess
+import sys
+import tomllib
+
+import numpy as np
+from PIL import Image
+
+from secateur.export import LiteModel
+from tests.tools.helpers import load
+
+ROOT = pathlib.Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+def test_it_builds_without_warnings(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for page in DOCS.glob("*.md"):
+        name = "index.html" if page.stem == "index" else f"{page.stem}/index.html"
+        assert (tmp_path / "site" / name).is_file()
+
+
+def test_every_page_is_in_the_menu():
+    menu = set(re.findall(r"(\w+\.md)", (ROOT / "mkdocs.yml").read_text()))
+    assert menu == {page.name for page in DOCS.glob("*.md")}
+
+
+def test_the_page_of_flags_is_that_of_the_dataclasses():
+    assert load("flags_page").page() == (DOCS / "flags.md").read_text()
+
+
+def test_every_dependency_is_explained():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {re.match(r"[\w-]+", text).group() for text in project["dependencies"]}
+    wanted |= {re.match(r"[\w-]+", text).group() for text in project["optional-dependencies"]["dev"]}
+    explained = set(re.findall(r"`([\w-]+)`", (DOCS / "dependencies.md").read_text()))
+    assert wanted <= explained
+
+
+def test_the_code_of_the_deployment_page_classifies_a_picture(tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", (DOCS / "deployment.md").read_text(), re.S)
+    model = ROOT / "results" / "resnet20_at_cifar10_full-prec" / "model.tflite"
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+    Image.fromarray(picture).save(tmp_path / "picture.png")
+    (tmp_path / "classify.py").write_text(code)
+    command = [sys.executable, str(tmp_path / "classify.py"), str(model), str(tmp_path / "picture.png")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) == LiteModel(model).predict(picture[None].astype(np.float32))[0].argmax()
+
+
+def test_scripts_and_programs_that_the_pages_name_exist():
+    text = "".join(page.read_text() for page in DOCS.glob("*.md"))
+    named = set(re.findall(r"(?:benchmarks|tools|scripts|nets)/[\w/]+\.(?:py|sh)", text))
+    assert named
+    assert {name for name in named if not (ROOT / name).is_file()} <= {"nets/mynet_at_mydata_run.py"}
