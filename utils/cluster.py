@@ -58,11 +58,12 @@ def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _slurm(environment: Mapping[str, str]) -> tuple[int, int, list[str]]:
-    """Ranks go through the nodes in blocks, as the job script asks; a port of its own for each process of a node."""
+    """Ranks go through the nodes in blocks, as the job script asks; each has a port of its own, on whatever node."""
     hosts = _hosts(environment["SLURM_STEP_NODELIST"])
     counts = tasks_per_node(environment["SLURM_STEP_TASKS_PER_NODE"])
     first = PORT + int(environment["SLURM_JOB_ID"]) % 10_000
-    addresses = [f"{host}:{first + k}" for host, count in zip(hosts, counts, strict=True) for k in range(count)]
+    places = [host for host, count in zip(hosts, counts, strict=True) for _ in range(count)]
+    addresses = [f"{host}:{first + rank}" for rank, host in enumerate(places)]
     return int(environment["SLURM_PROCID"]), int(environment["SLURM_LOCALID"]), addresses
 
 

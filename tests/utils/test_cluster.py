@@ -25,7 +25,7 @@ KUBERNETES = {
 def test_slurms_ranks_go_through_the_nodes_in_blocks():
     found = cluster.worker_environment(SLURM)
     place = json.loads(found["TF_CONFIG"])
-    assert place["cluster"]["worker"] == ["n1:21234", "n1:21235", "n7:21234"]
+    assert place["cluster"]["worker"] == ["n1:21234", "n1:21235", "n7:21236"]
     assert place["task"] == {"type": "worker", "index": 2}
     assert found["LOCAL_RANK"] == "0"
 
@@ -37,7 +37,7 @@ def test_a_range_of_nodes_is_expanded_by_slurm(monkeypatch):
 
     monkeypatch.setattr(cluster.subprocess, "run", scontrol)
     wide = SLURM | {"SLURM_STEP_NODELIST": "n[1-2]", "SLURM_STEP_TASKS_PER_NODE": "1(x2)", "SLURM_PROCID": "1"}
-    assert json.loads(cluster.worker_environment(wide)["TF_CONFIG"])["cluster"]["worker"] == ["n1:21234", "n2:21234"]
+    assert json.loads(cluster.worker_environment(wide)["TF_CONFIG"])["cluster"]["worker"] == ["n1:21234", "n2:21235"]
 
 
 @pytest.mark.parametrize(("text", "counts"), [("1", [1]), ("2(x3),1", [2, 2, 2, 1]), ("4,2(x2)", [4, 2, 2])])

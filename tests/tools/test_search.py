@@ -1,0 +1,117 @@
+import sys
+
+import optuna
+import pytest
+
+from tests.tools.helpers import load
+
+# Plays a run: accuracy grows with --x, a run of low --x is slow, so that it can be stopped.
+FAKE = """
+import json, pathlib, sys, time
+flags = dict(word[2:].split("=") for word in sys.argv[1:])
+x, folder = float(flags["x"]), pathlib.Path(flags["log_dir"]) / "run"
+folder.mkdir(parents=True, exist_ok=True)
+line = json.dumps({"stage": "fine_tune", "step": 100, "accuracy": x})
+(folder / "metrics.jsonl").write_text(line + chr(10))
+if x < 0.1:
+    time.sleep(60)
+row = {"accuracy": x, "macs": 50 if flags.get("kind") == "good" else 80, "latency_ms": {"median": 1.0}}
+dense = {"accuracy": 0.9, "macs": 100, "latency_ms": {"median": 2.0}}
+(folder / "result.json").write_text(json.dumps({"dense": dense, "pruned": row}))
+sys.exit(int(flags.get("code", 0)))
+"""
+
+
+@pytest.fixture(scope="module")
+def search():
+    return load("search")
+
+
+@pytest.fixture
+def runs(search, tmp_path):
+    found = search.Runs("script", "stripe", "macs", 0.5, [], tmp_path)
+    found._command = [sys.executable, "-c", FAKE]
+    return found
+
+
+def study_of(values):
+    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.MedianPruner(n_startup_trials=2))
+    for value in values:
+        study.enqueue_trial(value)
+    return study
+
+
+def draw(trial):
+    kind = trial.suggest_categorical("kind", ["good", "bad"])
+    return {"x": trial.suggest_float("x", 0, 1), "kind": kind}
+
+
+def test_a_trial_is_a_run_and_its_cost_is_kept(runs, search):
+    study = study_of([{"x": 0.7, "kind": "good"}, {"x": 0.8, "kind": "bad"}])
+    study.optimize(lambda trial: runs(trial, draw(trial)), n_trials=2)
+    first, second = study.trials
+    assert (first.value, first.user_attrs["used"]) == (0.7, 0.5)
+    assert first.constraints["budget"] < 0
+    assert first.user_attrs["lost"] == pytest.approx(0.2)
+    assert second.constraints["budget"] > 0.2
+    # What is over the budget does not count, however accurate.
+    text = search.summary(study)
+    assert "2 trials finished, 0 stopped early, 1 within the budget" in text
+    assert "70.00 % (20.00 points lost) at 0.500 of the cost: --kind good --x 0.7" in text
+
+
+def test_a_trial_that_lags_behind_is_stopped(runs):
+    study = study_of([{"x": 0.7, "kind": "good"}, {"x": 0.8, "kind": "good"}, {"x": 0.05, "kind": "good"}])
+    study.optimize(lambda trial: runs(trial, draw(trial)), n_trials=3)
+    assert study.trials[2].state == optuna.trial.TrialState.PRUNED
+
+
+def test_a_run_that_fails_ends_the_search_with_its_log(runs):
+    runs._command += ["--code=1"]
+    study = study_of([{"x": 0.7, "kind": "good"}])
+    with pytest.raises(SystemExit, match=r"trial 0 failed, .*trial_0.log says why: --x=0.7 --kind=good"):
+        study.optimize(lambda trial: runs(trial, draw(trial)), n_trials=1)
+
+
+def test_latency_is_measured_against_the_dense_network(search, tmp_path):
+    result = {"dense": {"latency_ms": {"median": 2.0}}, "pruned": {"latency_ms": {"median": 1.0}}}
+    assert search.Runs("script", "fcf", "latency", 0.6, [], tmp_path)._used(result) == 0.5
+
+
+def test_a_learner_that_takes_the_budget_gets_it(search, tmp_path):
+    command = search.Runs("script", "chn-pruned", "macs", 0.5, ["--seed=1"], tmp_path)._command
+    assert "--chn_target_macs=0.5" in command
+    assert command[-1] == "--seed=1"
+    assert "--enbl_trn_val_split" in command
+
+
+def test_the_forms_of_a_setting(search):
+    trial = optuna.trial.FixedTrial({"a": 0.1, "b": 3, "c": "y", "d": 0.5})
+    drawn = dict(search.parsed(text) for text in ("a=0.01:1:log", "b=1:5:int", "c=x|y", "d=0:1"))
+    assert {name: take(trial) for name, take in drawn.items()} == {"a": 0.1, "b": 3, "c": "y", "d": 0.5}
+    for wrong in ("a", "a=1", "a=1:2:exp", "a=low:high"):
+        with pytest.raises(SystemExit, match=f"--vary {wrong}: must be NAME=LOW:HIGH"):
+            search.parsed(wrong)
+
+
+def test_a_study_goes_on_where_it_stopped(search, tmp_path, monkeypatch):
+    calls = []
+
+    class Played:
+        def __init__(self, *_):
+            pass
+
+        def __call__(self, trial, values):
+            calls.append(trial.number)
+            trial.set_constraint("budget", 0.0)
+            trial.set_user_attr("used", 0.5)
+            trial.set_user_attr("lost", 0.0)
+            return values["lrn_rate_ft"]
+
+    monkeypatch.setattr(search, "Runs", Played)
+    for trials in ("2", "3"):
+        argv = ["search.py", "nets/x_run.py", "--learner=fbs", "--vary=lrn_rate_ft=0.1:0.2", "--trials", trials]
+        monkeypatch.setattr(sys, "argv", [*argv, f"--study={tmp_path / 'study.db'}", "--", "--seed=3"])
+        search.main()
+    assert calls == [0, 1, 2]
+    assert search._alone(["a", "--workers=4", "--", "b"]) == ["a", "--workers=4", "--workers=1", "--", "b"]

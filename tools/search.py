@@ -1,0 +1,171 @@
+"""Looks for the settings of a learner that lose least within a budget, on held-out training pictures.
+
+    .venv/bin/python tools/search.py nets/resnet_at_digits_run.py --learner chn-pruned --budget macs=0.5 --trials 12
+
+Every trial is a run of the script with --enbl_trn_val_split; a trial whose training lags behind the others is stopped.
+The study lies in --study (SQLite): the same command goes on where it stopped, several of them at once share the work,
+and --workers starts several. What follows -- is passed to every run. With --vary one chooses what is varied:
+NAME=LOW:HIGH, NAME=LOW:HIGH:log, NAME=LOW:HIGH:int, NAME=A|B|C.
+"""
+
+import argparse
+import json
+import pathlib
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import optuna
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+# What is worth varying, where nothing is said.
+SPACES = {
+    "chn-pruned": ["lrn_rate_ft=0.005:0.2:log", "chn_criterion=l1|l2|fpgm|bn", "chn_ranking=uniform|global"],
+    "dis-chn-pruned": ["lrn_rate_ft=0.005:0.2:log", "dcp_lrn_rate_adam=0.0001:0.01:log", "dcp_prune_ratio=0.3:0.6"],
+    "fcf": ["lrn_rate_ft=0.005:0.2:log", "fcf_prune_ratio=0.2:0.5", "fcf_ranking=uniform|global"],
+    "stripe": ["lrn_rate_ft=0.005:0.2:log", "stripe_target_macs=0.3:0.7", "stripe_ramp=0.3:0.8"],
+    "fbs": ["lrn_rate_ft=0.005:0.2:log", "fbs_density=0.4:0.8", "fbs_normalize=paper|sum"],
+}
+# A learner that takes the budget itself always meets it.
+TARGETS = {"chn-pruned": "chn_target_", "fcf": "fcf_target_"}
+TOLERANCE = 0.02
+POLL_SECONDS = 0.5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("script", help="nets/<network>_at_<data>_run.py")
+    parser.add_argument("--learner", choices=SPACES, required=True, help="whose settings")
+    parser.add_argument("--budget", default="macs=0.5", help="macs=SHARE or latency=SHARE of the dense network's")
+    parser.add_argument("--vary", action="append", help="a setting and its range; may be given several times")
+    parser.add_argument("--trials", type=int, default=20, help="of the study in all, finished ones included")
+    parser.add_argument("--workers", type=int, default=1, help="trials at the same time")
+    parser.add_argument("--study", type=pathlib.Path, default=pathlib.Path("logs/search/study.db"), help="its database")
+    own, passed = sys.argv[1:], []
+    if "--" in own:
+        own, passed = own[: own.index("--")], own[own.index("--") + 1 :]
+    args = parser.parse_args(own)
+    kind, _, share = args.budget.partition("=")
+    if kind not in ("macs", "latency") or not 0 < float(share or 0) <= 1:
+        parser.error(f"--budget {args.budget}: must be macs=SHARE or latency=SHARE, above 0 and at most 1")
+    args.study.parent.mkdir(parents=True, exist_ok=True)
+    helpers = [subprocess.Popen([sys.executable, __file__, *_alone(sys.argv[1:])]) for _ in range(args.workers - 1)]
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        study_name=f"{pathlib.Path(args.script).stem} {args.learner} {args.budget}",
+        storage=f"sqlite:///{args.study}",
+        direction="maximize",
+        load_if_exists=True,
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
+    )
+    run = Runs(args.script, args.learner, kind, float(share), passed, args.study.parent)
+    space = [parsed(text) for text in args.vary or SPACES[args.learner]]
+    while sum(trial.state.is_finished() for trial in study.trials) < args.trials:
+        study.optimize(lambda trial: run(trial, {name: draw(trial) for name, draw in space}), n_trials=1)
+    for helper in helpers:
+        helper.wait()
+    print(summary(study))
+
+
+def _alone(argv: Sequence[str]) -> list[str]:
+    """The command line of a helper, which starts none itself; the last value of a flag counts."""
+    split = list(argv).index("--") if "--" in argv else len(argv)
+    return [*argv[:split], "--workers=1", *argv[split:]]
+
+
+def parsed(text: str) -> tuple[str, Callable[[optuna.Trial], object]]:
+    """A setting's name and how a trial draws its value.
+
+    Raises:
+        SystemExit: not in one of the four forms.
+    """
+    name, _, values = text.partition("=")
+    if "|" in values:
+        return name, lambda trial: trial.suggest_categorical(name, values.split("|"))
+    try:
+        first, second, *how = values.split(":")
+        if how == ["int"]:
+            least, most = int(first), int(second)
+            return name, lambda trial: trial.suggest_int(name, least, most)
+        if how not in ([], ["log"]):
+            raise ValueError(how)
+        low, high = float(first), float(second)
+        return name, lambda trial: trial.suggest_float(name, low, high, log=how == ["log"])
+    except ValueError:
+        sys.exit(f"error: --vary {text}: must be NAME=LOW:HIGH, with :log or :int behind it, or NAME=A|B|C")
+
+
+class Runs:
+    """Carries out trials: a run each, its accuracy on the held-out pictures, what it is over the budget."""
+
+    def __init__(self, script: str, learner: str, kind: str, share: float, passed: Sequence[str], folder: pathlib.Path):
+        self._kind, self._share, self._folder = kind, share, folder
+        target = [f"--{TARGETS[learner]}{kind}={share}"] if learner in TARGETS else []
+        self._command = [str(ROOT / "scripts" / "run_local.sh"), script, "--learner", learner, "--enbl_trn_val_split"]
+        self._command += [*target, f"--save_path={folder / 'models'}", "--noenbl_layer_latency", *passed]
+
+    def __call__(self, trial: optuna.Trial, values: Mapping[str, object]) -> float:
+        logs = self._folder / f"trial_{trial.number}"
+        flags = [f"--{name}={value}" for name, value in values.items()]
+        with (self._folder / f"trial_{trial.number}.log").open("w") as log:
+            process = subprocess.Popen([*self._command, f"--log_dir={logs}", *flags], stdout=log, stderr=log)
+            stopped = self._watch(trial, process, logs)
+        if stopped:
+            raise optuna.TrialPruned
+        if process.returncode:
+            sys.exit(f"error: trial {trial.number} failed, {log.name} says why: {shlex.join(flags)}")
+        (path,) = [p for p in logs.glob("*/result.json") if "pruned" in json.loads(p.read_text())]
+        result = json.loads(path.read_text())
+        # A measured time hits its target within some percent.
+        trial.set_constraint("budget", self._used(result) - self._share - TOLERANCE)
+        trial.set_user_attr("used", self._used(result))
+        trial.set_user_attr("lost", result["dense"]["accuracy"] - result["pruned"]["accuracy"])
+        return result["pruned"]["accuracy"]
+
+    def _watch(self, trial: optuna.Trial, process: subprocess.Popen, logs: pathlib.Path) -> bool:
+        """Report the accuracy of fine-tuning as it goes; True if the trial was stopped because it lags behind."""
+        reported = 0
+        while process.poll() is None:
+            time.sleep(POLL_SECONDS)
+            for step, accuracy in _fine_tuning(logs):
+                if step > reported:
+                    reported = step
+                    trial.report(accuracy, step)
+            if reported and trial.should_prune():
+                process.send_signal(signal.SIGTERM)
+                process.wait()
+                return True
+        return False
+
+    def _used(self, result: Mapping) -> float:
+        """What is left of the dense network's cost."""
+        dense, pruned = result["dense"], result["pruned"]
+        if self._kind == "latency":
+            return pruned["latency_ms"]["median"] / dense["latency_ms"]["median"]
+        return pruned.get("macs_method", pruned["macs"]) / dense["macs"]
+
+
+def _fine_tuning(logs: pathlib.Path) -> list[tuple[int, float]]:
+    """(step, accuracy on training batches) of the fine-tuning so far."""
+    lines = [json.loads(line) for path in logs.glob("*/metrics.jsonl") for line in path.read_text().splitlines()]
+    return [(line["step"], line["accuracy"]) for line in lines if line["stage"] == "fine_tune" and "accuracy" in line]
+
+
+def summary(study: optuna.Study) -> str:
+    """The trials within the budget, best first."""
+    done = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE]
+    within = sorted((t for t in done if t.constraints["budget"] <= 0), key=lambda t: -t.value)
+    stopped = sum(trial.state == optuna.trial.TrialState.PRUNED for trial in study.trials)
+    lines = [f"{len(done)} trials finished, {stopped} stopped early, {len(within)} within the budget (best first)"]
+    for trial in within[:5]:
+        values = " ".join(f"--{name} {value}" for name, value in trial.params.items())
+        used, lost = trial.user_attrs["used"], trial.user_attrs["lost"]
+        lines.append(f"{100 * trial.value:.2f} % ({100 * lost:.2f} points lost) at {used:.3f} of the cost: {values}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
