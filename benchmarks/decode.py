@@ -17,8 +17,8 @@ from turns import take_turns, times_as_fast, write
 from secateur.datasets.crops import random_crop
 
 SIZE, BATCH, GOAL = 224, 50, 1.5
-# ResNet-50 v1.5 in mixed precision on one V100, TensorFlow, as NVIDIA's DeepLearningExamples publish it.
-GPU_PICTURES_PER_SECOND = 1325
+# ResNet-50 on one P100, float32 (tensorflow.org, "Benchmarks", May 2017); a newer GPU's rate is given by --gpu_rate.
+GPU_PICTURES_PER_SECOND = 219.0
 
 
 def whole_then_crop(contents: tf.Tensor, size: int, key: tf.Tensor) -> tf.Tensor:
@@ -53,6 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pictures", type=pathlib.Path, required=True, help="folder of JPEGs")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each")
+    parser.add_argument("--gpu_rate", type=float, default=GPU_PICTURES_PER_SECOND, help="pictures a second of a GPU")
     parser.add_argument("--out", type=pathlib.Path, help="write the figures as JSON")
     args = parser.parse_args()
     paths = sorted(path for path in args.pictures.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
@@ -61,13 +62,13 @@ def main() -> None:
     times = take_turns(contenders, args.rounds, 10)
     rates = {name: BATCH / (sorted(found)[len(found) // 2] / 1e3) for name, found in times.items()}
     ratio, cores = times_as_fast(times["fused"], times["separate"]), os.cpu_count() or 1
-    needed = GPU_PICTURES_PER_SECOND / (rates["fused"] / cores)
+    needed = args.gpu_rate / (rates["fused"] / cores)
     for name, rate in rates.items():
         print(f"{name}: {rate:.0f} pictures a second on {cores} cores")
     print(f"fused is {ratio:.2f} times as fast (goal {GOAL})")
-    print(f"a GPU that trains {GPU_PICTURES_PER_SECOND} pictures a second needs {needed:.1f} such cores")
+    print(f"a GPU that trains {args.gpu_rate:g} pictures a second needs {needed:.1f} such cores")
     figures = {"pictures_per_second": rates, "cores": cores, "times_as_fast": ratio, "goal": GOAL}
-    gpu = {"pictures_per_second": GPU_PICTURES_PER_SECOND, "cores_needed": needed}
+    gpu = {"pictures_per_second": args.gpu_rate, "cores_needed": needed}
     write(args.out, figures | {"gpu": gpu, "nb_pictures": len(contents)})
 
 
