@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/scaling.py --out results/scaling.json
 
 One process on one core against two processes with one core each, batch 128 each; bytes all-reduced in a step against
-the parameters. From published speeds of one GPU a model of the step (compute, all-reduce, input) says what 8 to 512 GPUs
-would give; its assumptions are printed. Run it on an idle machine of two cores or more.
+the parameters. From published speeds of one GPU a model of the step (compute, all-reduce, input) says what 8 to 512
+GPUs would give; its assumptions are printed. Run it on an idle machine of two cores or more.
 """
 
 import argparse
@@ -124,8 +124,8 @@ def main() -> None:
     print(f"efficiency {efficiency:.3f} (goal {GOAL}); all-reduced {row['bytes'] / 1e6:.2f} MB a step of "
           f"{4 * row['params'] / 1e6:.2f} MB of parameters, {row['kind']}")  # fmt: skip
     print(
-        f"predicted for P100s (ring at {LINK_GB} GB/s, {OVERLAP:.0%} of the backward pass, two thirds of a step, overlaps "
-        f"with it, {MESSAGE_US:.0f} us a message, input never waits):"
+        f"predicted for P100s (ring at {LINK_GB} GB/s, {OVERLAP:.0%} of the backward pass, two thirds of a step, "
+        f"overlaps with it, {MESSAGE_US:.0f} us a message, input never waits):"
     )
     table = {name: {size: round(predicted(network, size), 3) for size in WORKERS} for name, network in NETWORKS.items()}
     for name, line in table.items():
