@@ -1,4 +1,4 @@
-"""Runs a script in a container: `python -m secateur.utils.docker_run [-n N] [--device=…] [--dry_run] SCRIPT [FLAGS]`.
+"""Runs a script in a container: `python -m secateur.utils.docker_run [-n N] [--device=…] [--dry_run] … SCRIPT [FLAGS]`.
 
 The image is built from the project's Dockerfile. Folders that the flags name are mounted at their own paths, those that
 are only read as read-only, so the flags need no translation and results lie where they would without a container.
@@ -37,6 +37,8 @@ class Plan(NamedTuple):
         command: of the container.
         mounts: folder to "ro" or "rw"; the same path inside and outside.
         gpus: whether GPUs are passed through.
+        network: that the image is built and the container run in, "" for the engine's default.
+        base: the image that the Dockerfile begins with, "" for its own.
     """
 
     image: str
@@ -44,6 +46,8 @@ class Plan(NamedTuple):
     command: list[str]
     mounts: dict[str, str]
     gpus: bool
+    network: str
+    base: str
 
 
 def plan_for(argv: Sequence[str], has_nvidia: bool) -> Plan:
@@ -52,7 +56,8 @@ def plan_for(argv: Sequence[str], has_nvidia: bool) -> Plan:
     Raises:
         UsageError: as `launch.parse`; a GPU wanted where the engine has no NVIDIA runtime.
     """
-    launch = parse(argv)
+    own, rest = _own_flags(argv)
+    launch = parse(rest)
     if launch.device == "gpu" and not has_nvidia:
         raise UsageError(
             "--device=gpu: the docker engine has no NVIDIA runtime; install the NVIDIA Container Toolkit, or run with "
@@ -69,7 +74,20 @@ def plan_for(argv: Sequence[str], has_nvidia: bool) -> Plan:
     script = f"{HOME}/nets/{launch.script.name}"
     command = ["-n", str(launch.nb_gpus), f"--device={device}", script, *arguments]
     variant = "gpu" if gpus else "cpu"
-    return Plan(f"secateur:{variant}-{_digest()}", variant, command, _mounts(flags), gpus)
+    image = f"secateur:{variant}-{_digest(own['--base'])}"
+    return Plan(image, variant, command, _mounts(flags), gpus, own["--network"], own["--base"])
+
+
+def _own_flags(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """`--network=` and `--base=` with their values, and the other words."""
+    own, rest = {"--network": "", "--base": ""}, []
+    for word in argv:
+        flag, separator, value = word.partition("=")
+        if separator and flag in own:
+            own[flag] = value
+        else:
+            rest.append(word)
+    return own, rest
 
 
 def _flags(arguments: Sequence[str]) -> dict[str, str]:
@@ -101,9 +119,9 @@ def _mounts(flags: dict[str, str]) -> dict[str, str]:
     return mounts
 
 
-def _digest() -> str:
-    """Of the files that the image is made of besides the code, and of the code."""
-    digest = hashlib.sha256()
+def _digest(base: str) -> str:
+    """Of all that the image is made of."""
+    digest = hashlib.sha256(base.encode())
     sources = [ROOT / name for name in IMAGE_FILES]
     for package in ("datasets", "export", "learners", "nets", "pruning", "training", "utils"):
         sources += sorted((ROOT / package).rglob("*.py"))
@@ -148,7 +166,15 @@ def build_image(client: docker.DockerClient, plan: Plan) -> None:
         return
     print(f"building the image {plan.image} (once, some minutes)", file=sys.stderr, flush=True)
     try:
-        client.images.build(path=str(ROOT), tag=plan.image, target=plan.variant, rm=True)
+        arguments = {"BASE": plan.base} if plan.base else {}
+        client.images.build(
+            path=str(ROOT),
+            tag=plan.image,
+            target=plan.variant,
+            rm=True,
+            buildargs=arguments,
+            network_mode=plan.network or None,
+        )
     except docker.errors.BuildError as error:
         lines = [entry.get("stream", entry.get("error", "")).rstrip() for entry in error.build_log]
         for line in [line for line in lines if line][-LINES_OF_A_FAILED_BUILD:]:
@@ -174,6 +200,8 @@ def run(client: docker.DockerClient, plan: Plan) -> int:
         "cap_drop": ["ALL"],
         "init": True,
     }
+    if plan.network:
+        settings["network_mode"] = plan.network
     container = client.containers.create(plan.image, plan.command, **settings)
     previous = {number: signal.signal(number, _forward(container)) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -130,6 +130,18 @@ def test_exit_code_and_image_are_the_engines(engine):
     assert not [path for _, path, _ in engine.asked if path.startswith("/build")]
 
 
+def test_network_and_base_reach_the_engine_and_not_the_program(engine):
+    assert run(["--network=host", "--base=local/base:1", SCRIPT, "--learner=fcf"]) == 0
+    (query,) = [path for command, path, _ in engine.asked if path.startswith("/build")]
+    assert "networkmode=host" in query
+    assert "local%2Fbase%3A1" in query
+    created = json.loads(requests(engine, "POST /containers/create")[0])
+    assert created["HostConfig"]["NetworkMode"] == "host"
+    assert created["Cmd"][3:] == [f"{docker_run.HOME}/{SCRIPT}", "--learner=fcf"]
+    plain = docker_run.plan_for([SCRIPT], has_nvidia=False)
+    assert plain.image != docker_run.plan_for(["--base=local/base:1", SCRIPT], has_nvidia=False).image
+
+
 def test_a_failed_build_shows_its_last_lines(engine, capsys):
     engine.state["build"] = [{"stream": "Step 2/9 : RUN pip\n"}, {"error": "no space left", "errorDetail": {}}]
     assert run([SCRIPT]) == 1
