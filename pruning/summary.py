@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from secateur.pruning.groups import ChannelGroup
+from secateur.utils.svg import picture
 
 ROW, LEFT, UNIT, WIDTH = 26, 240, 36, 1100
 
@@ -33,14 +34,8 @@ def svg(groups: Mapping[str, ChannelGroup], title: str) -> str:
     The layers, and the reason why channels stay, show when the pointer rests on a bar.
     """
     height = ROW * (len(groups) + 2)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" font-family="sans-serif" '
-        f'font-size="13" role="img" aria-label="{html.escape(title, quote=True)}">',
-        f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
-        f'<text x="10" y="{ROW - 8}" font-weight="bold">{html.escape(title)}</text>',
-    ]
-    parts += [_bar(group, ROW * (k + 1)) for k, group in enumerate(groups.values())]
-    return "\n".join([*parts, "</svg>\n"])
+    parts = [_bar(group, ROW * (k + 1)) for k, group in enumerate(groups.values())]
+    return picture(title, WIDTH, height, parts, font_size=13, left=10)
 
 
 def _bar(group: ChannelGroup, top: int) -> str:

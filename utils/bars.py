@@ -3,6 +3,8 @@
 import html
 from collections.abc import Mapping, Sequence
 
+from secateur.utils.svg import picture
+
 ROW, LABEL, WIDTH, VALUE = 16, 210, 720, 90
 GREY, GREEN = "#9a9a9a", "#4c9f70"
 
@@ -16,17 +18,14 @@ def pairs_svg(title: str, rows: Mapping[str, Sequence[float | None]], unit: str)
     """
     most = max((value or 0.0 for values in rows.values() for value in values), default=0.0) or 1.0
     height = 2 * ROW * len(rows) + 8
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" '
-        f'font-size="11" role="img" aria-label="{html.escape(title, quote=True)}">'
-    ]
+    parts = []
     for k, (label, values) in enumerate(rows.items()):
         top = 2 * ROW * k
         parts.append(f'<text x="4" y="{top + ROW + 4}" fill="currentColor">{html.escape(_short(label))}</text>')
         for row, (value, colour) in enumerate(zip(values, (GREY, GREEN), strict=True)):
             if value is not None:
                 parts.append(_bar(value, value / most, top + row * (ROW - 3) + 3, colour, unit))
-    return "\n".join([*parts, "</svg>"])
+    return picture(title, WIDTH, height, parts, font_size=11, left=None)
 
 
 def _bar(value: float, share: float, top: int, colour: str, unit: str) -> str:

@@ -3,6 +3,8 @@
 import html
 from collections.abc import Mapping, Sequence
 
+from secateur.utils.svg import picture
+
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 320, 60, 180, 40, 40
 NB_TICKS = 5
 COLOURS = ("#4c9f70", "#c8553d", "#3d6fc8", "#8a5fbf", "#b8902f", "#2f9fb8", "#b04f86", "#6b6b6b")
@@ -25,16 +27,10 @@ def lines_svg(title: str, series: Mapping[str, Points], x_label: str, y_label: s
         raise ValueError(f"{title}: no points to draw")
     xs, ys = zip(*everything, strict=True)
     x_range, y_range = (min(xs), max(xs)), (min([0.0, *ys] if from_zero else ys), max(ys) or 1.0)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
-        f'font-size="12" role="img" aria-label="{html.escape(title, quote=True)}">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-        f'<text x="{LEFT}" y="22" font-size="14" font-weight="bold">{html.escape(title)}</text>',
-        *axes_of(x_range, y_range, x_label, y_label),
-    ]
+    parts = axes_of(x_range, y_range, x_label, y_label)
     for k, (name, points) in enumerate(series.items()):
         parts.append(_line(name, points, x_range, y_range, COLOURS[k % len(COLOURS)], TOP + 14 * (k + 1)))
-    return "\n".join([*parts, "</svg>\n"])
+    return picture(title, WIDTH, HEIGHT, parts, left=LEFT)
 
 
 def place_of(x: float, y: float, x_range: Span, y_range: Span, height: int = HEIGHT) -> tuple[float, float]:

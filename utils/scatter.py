@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from secateur.utils.charts import COLOURS, axes_of, place_of
+from secateur.utils.svg import picture
 
 WIDTH, HEIGHT = 760, 420
 
@@ -38,10 +39,6 @@ def scatter_svg(title: str, points: Sequence[Point], x_label: str, y_label: str)
     front = pareto(points)
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place_of(p.cost, p.quality, *spans, HEIGHT) for p in front))
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
-        f'font-size="12" role="img" aria-label="{html.escape(title, quote=True)}">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-        f'<text x="60" y="22" font-size="14" font-weight="bold">{html.escape(title)}</text>',
         *axes_of(*spans, x_label, y_label, HEIGHT),
         f'<polyline points="{line}" fill="none" stroke="{COLOURS[0]}" stroke-width="1.5"/>',
     ]
@@ -50,7 +47,7 @@ def scatter_svg(title: str, points: Sequence[Point], x_label: str, y_label: str)
         colour = COLOURS[0] if point in front else "#9a9a9a"
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>')
         parts.append(f'<text x="{x + 7:.1f}" y="{y + 4:.1f}" fill="#333">{html.escape(point.name)}</text>')
-    return "\n".join([*parts, "</svg>\n"])
+    return picture(title, WIDTH, HEIGHT, parts)
 
 
 def _span(values: Sequence[float]) -> tuple[float, float]:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from secateur.utils.svg import picture
+
 CELL, LEFT, TOP, WIDTH = 7, 150, 40, 1000
 BARS, BAR_HEIGHT = 40, 200
 
@@ -18,7 +20,7 @@ def fired_svg(fired: Mapping[str, np.ndarray], labels: Sequence[str]) -> str:
     """
     names = labels if len(labels) <= 20 else [""] * len(labels)
     height = TOP + len(fired) * (len(labels) + 3) * CELL
-    parts = [_open(height, "Which channels fire for which class")]
+    parts = []
     for k, (gate, shares) in enumerate(fired.items()):
         top = TOP + k * (len(labels) + 3) * CELL
         parts.append(f'<text x="4" y="{top + CELL}" font-weight="bold">{html.escape(gate)}</text>')
@@ -30,26 +32,19 @@ def fired_svg(fired: Mapping[str, np.ndarray], labels: Sequence[str]) -> str:
                 f'fill-opacity="{value:.2f}"/>'
                 for column, value in enumerate(values[: (WIDTH - LEFT) // CELL])
             ]
-    return "\n".join([*parts, "</svg>\n"])
+    return picture("Which channels fire for which class", WIDTH, height, parts, font_size=7, left=8)
 
 
 def histogram_svg(per_picture: np.ndarray) -> str:
     """How many pictures cost how many multiply-accumulates."""
     counts, edges = np.histogram(per_picture / 1e6, bins=BARS)
     width = (WIDTH - 2 * TOP) / BARS
-    parts = [_open(BAR_HEIGHT + 2 * TOP, "Multiply-accumulates per picture, millions")]
+    parts = []
     for k, number in enumerate(counts):
         tall = BAR_HEIGHT * number / max(counts.max(), 1)
         x, y = TOP + k * width, TOP + BAR_HEIGHT - tall
         parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{width - 1:.1f}" height="{tall:.1f}" fill="#4c9f70"/>')
         if k % 8 == 0:
             parts.append(f'<text x="{x:.1f}" y="{TOP + BAR_HEIGHT + 14}">{edges[k]:.1f}</text>')
-    return "\n".join([*parts, "</svg>\n"])
-
-
-def _open(height: int, title: str) -> str:
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" '
-        f'font-size="7" role="img" aria-label="{title}"><rect width="{WIDTH}" height="{height}" fill="white"/>'
-        f'<text x="8" y="22" font-size="14" font-weight="bold">{title}</text>'
-    )
+    height = BAR_HEIGHT + 2 * TOP
+    return picture("Multiply-accumulates per picture, millions", WIDTH, height, parts, font_size=7, left=8)

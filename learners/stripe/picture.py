@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from secateur.learners.stripe import ops
+from secateur.utils.svg import picture
 
 CELL, GAP, LEFT, ROW, COLUMNS = 26, 14, 14, 118, 8
 
@@ -18,18 +19,12 @@ def shapes_svg(skeletons: Mapping[str, np.ndarray]) -> str:
     """
     width = LEFT + COLUMNS * (3 * CELL + GAP + 40)
     height = 40 + ROW * -(-len(skeletons) // COLUMNS)
-    title = "How often each position of the kernel lives"
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
-        f'font-size="9" role="img" aria-label="{title}">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="{LEFT}" y="20" font-size="14" font-weight="bold">{title}</text>',
-    ]
+    parts = []
     for k, (name, skeleton) in enumerate(skeletons.items()):
         left, top = LEFT + (k % COLUMNS) * (3 * CELL + GAP + 40), 44 + ROW * (k // COLUMNS)
         parts.append(f'<text x="{left}" y="{top}" fill="#333">{html.escape(name)}</text>')
         parts += _cells(ops.survival([skeleton]), left, top + 6)
-    return "\n".join([*parts, "</svg>\n"])
+    return picture("How often each position of the kernel lives", width, height, parts, font_size=9, left=LEFT)
 
 
 def _cells(shares: np.ndarray, left: int, top: int) -> list[str]:
