@@ -7,11 +7,6 @@ RUN python3 -m venv /opt/venv
 COPY requirements.lock /opt/
 RUN /opt/venv/bin/pip --disable-pip-version-check --no-cache-dir install --require-hashes -r /opt/requirements.lock
 
-# CUDA's libraries, of the versions that the locked TensorFlow asks for.
-FROM packages AS packages-gpu
-RUN version=$(/opt/venv/bin/python -c "from importlib.metadata import version; print(version('tensorflow'))") && \
-    /opt/venv/bin/pip --disable-pip-version-check --no-cache-dir install "tensorflow[and-cuda]==$version"
-
 FROM ${BASE} AS program
 COPY . /opt/secateur
 # The container runs as whoever called it; nothing in it is written.
@@ -20,8 +15,14 @@ ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/opt PYTHONDONTWRITEBYTECODE=1 PYTHONUNB
 USER secateur
 ENTRYPOINT ["python", "-m", "secateur.utils.launch"]
 
-FROM program AS gpu
-COPY --from=packages-gpu /opt/venv /opt/venv
-
 FROM program AS cpu
 COPY --from=packages /opt/venv /opt/venv
+
+# Last, because an engine without BuildKit builds all stages before the one that is asked for.
+# CUDA's libraries are of the versions that the locked TensorFlow asks for.
+FROM packages AS packages-gpu
+RUN version=$(/opt/venv/bin/python -c "from importlib.metadata import version; print(version('tensorflow'))") && \
+    /opt/venv/bin/pip --disable-pip-version-check --no-cache-dir install "tensorflow[and-cuda]==$version"
+
+FROM program AS gpu
+COPY --from=packages-gpu /opt/venv /opt/venv
