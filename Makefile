@@ -13,3 +13,6 @@ lock:
 	.venv/bin/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-annotate --no-header \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --extra dev \
 		--output-file requirements.lock pyproject.toml
+	.venv/bin/python tools/oldest.py | .venv/bin/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes \
+		--no-annotate --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+		--output-file requirements.oldest.lock -

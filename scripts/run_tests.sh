@@ -1,8 +1,20 @@
 #!/usr/bin/env bash
 # Makes the environment if need be, then: style, types, tests. Arguments go to pytest.
 #   ./scripts/run_tests.sh --all     also every learner on every network at full size, which takes hours
+#   ./scripts/run_tests.sh --oldest  the core of the suite on the oldest versions that pyproject.toml admits, in an
+#                                    environment of its own
 set -euo pipefail
 
+if [ "${1:-}" = --oldest ]; then
+    shift
+    folder=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+    venv=$folder/.venv-oldest lock_file=$folder/requirements.oldest.lock
+    source "$folder/scripts/setup_env.sh"
+    ensure_env
+    cd "$root"
+    export CUDA_VISIBLE_DEVICES=-1 TF_CPP_MIN_LOG_LEVEL=3
+    exec "$python" -m pytest -n 2 --dist worksteal tests/pruning tests/export tests/training "$@"
+fi
 source "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"
 ensure_env
 cd "$root"

@@ -3,7 +3,10 @@
 # A stamp with the checksum of what was installed tells a finished environment from a half-finished one.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-python=$root/.venv/bin/python
+# Another environment: name its folder and its lock file before sourcing.
+venv=${venv:-$root/.venv}
+lock_file=${lock_file:-$root/requirements.lock}
+python=$venv/bin/python
 
 find_python() {
     local candidate
@@ -21,19 +24,19 @@ find_python() {
 
 install() {
     local pip=("$python" -m pip --disable-pip-version-check install)
-    "${pip[@]}" --require-hashes -r "$root/requirements.lock" &&
+    "${pip[@]}" --require-hashes -r "$lock_file" &&
         "${pip[@]}" --no-build-isolation --no-deps -e "$root"
 }
 
 make_env() {
-    local stamp=$root/.venv/installed log=$root/.venv/install.log base wanted
-    wanted=$(cat "$root/requirements.lock" "$root/pyproject.toml" | sha256sum | cut -d ' ' -f 1)
+    local stamp=$venv/installed log=$venv/install.log base wanted
+    wanted=$(cat "$lock_file" "$root/pyproject.toml" | sha256sum | cut -d ' ' -f 1)
     if [ -x "$python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
         return
     fi
     base=$(find_python)
-    echo "installing into $root/.venv (once, some minutes)" >&2
-    "$base" -m venv "$root/.venv"
+    echo "installing into $venv (once, some minutes)" >&2
+    "$base" -m venv "$venv"
     if ! install >"$log" 2>&1; then
         tail -n 20 "$log" >&2
         echo "error: the installation failed; all of its output is in $log. The same command tries again" >&2
@@ -47,5 +50,5 @@ ensure_env() {
     (
         flock 9
         make_env
-    ) 9>"$root/.venv.lock"
+    ) 9>"$venv.lock"
 }
