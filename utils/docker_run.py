@@ -26,6 +26,8 @@ WRITTEN |= {"dcp_save_path_eval": ""}
 READ = ("data_dir_local", "save_path_dst", "warm_start", "pretrained")
 IMAGE_FILES = ("Dockerfile", "requirements.lock", "pyproject.toml")
 LINES_OF_A_FAILED_BUILD = 15
+# Of one request; some storage drivers copy the whole image when a container is made.
+TIMEOUT_SECONDS = 900
 
 
 class Plan(NamedTuple):
@@ -137,7 +139,7 @@ def connect() -> docker.DockerClient:
         RunError: none runs, or this user may not use it.
     """
     try:
-        client = docker.from_env()
+        client = docker.from_env(timeout=TIMEOUT_SECONDS)
         client.ping()
     except docker.errors.DockerException as error:
         if "Permission denied" in str(error) or "PermissionError" in str(error):

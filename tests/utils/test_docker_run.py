@@ -174,7 +174,7 @@ def test_no_engine_and_no_permission(monkeypatch):
     with pytest.raises(RunError, match=r"no docker engine answers .* run_local\.sh"):
         docker_run.connect()
 
-    def refuse():
+    def refuse(**_):
         raise docker.errors.DockerException("Error while fetching server API version: PermissionError(13)")
 
     monkeypatch.setattr(docker, "from_env", refuse)
