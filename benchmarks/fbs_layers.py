@@ -14,7 +14,7 @@ import keras
 from turns import write
 
 from secateur.export.forms import fastest_forms
-from secateur.learners.fbs import gated, skipping
+from secateur.learners.fbs import choice, gated
 from secateur.learners.fbs.ops import nb_winners
 from secateur.nets.layers import conv_norm
 from secateur.pruning.calls import record
@@ -29,17 +29,18 @@ def row(width: int, size: int, density: float) -> dict:
     model = gated.gated(keras.Model(inputs, conv_norm(inputs, width, 3, 1, "conv")), density, "paper", 0.0)
     (call,) = record(model).calls
     plain = keras.Input((size, size, width), batch_size=1)
-    forms = {form: skipping.alone(call, form, nb_winners(density, width)) for form in (skipping.DENSE, skipping.SKIP)}
+    own = (choice.DENSE, choice.OUTPUTS, choice.SKIP)
+    forms = {form: choice.alone(call, form, nb_winners(density, width)) for form in own}
     forms["ungated"] = lambda: keras.Model(plain, conv_norm(plain, width, 3, 1, "conv"))
     with tempfile.TemporaryDirectory() as folder:
         times = fastest_forms({"conv": ("conv", forms)}, pathlib.Path(folder))["milliseconds"]["conv"]
-    chosen = min((skipping.DENSE, skipping.SKIP), key=times.__getitem__)
+    chosen = min(own, key=times.__getitem__)
     return {
         "channels": width,
         "size": size,
         "density": density,
         "form": chosen,
-        "times_as_fast_as_gated_dense": times[skipping.DENSE] / times[chosen],
+        "times_as_fast_as_gated_dense": times[choice.DENSE] / times[chosen],
         "times_as_fast_as_ungated": times["ungated"] / times[chosen],
         "milliseconds": times,
     }

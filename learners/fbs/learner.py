@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from secateur import export
-from secateur.learners.fbs import gated, skipping
+from secateur.learners.fbs import choice, gated, skipping
 from secateur.learners.fbs.config import FbsConfig
 from secateur.learners.fbs.counting import Count, count
 from secateur.learners.fbs.picture import fired_svg, histogram_svg
@@ -56,9 +56,9 @@ class FbsLearner:
         self._export(data)
         self._count(data)
         self._forms = self.run.stage(
-            "forms", lambda: skipping.fastest(self._exact, self.run.directory / "forms"), alone=True
+            "forms", lambda: choice.fastest(self._exact, self.run.directory / "forms"), alone=True
         )["forms"]
-        self._facts |= {"forms": self._forms, "macs": skipping.executed_macs(self._exact, self._forms)}
+        self._facts |= {"forms": self._forms, "macs": choice.executed_macs(self._exact, self._forms)}
 
     def evaluate(self) -> dict:
         """Multiply-accumulates per picture and layer ("macs_method" is their mean), what the equality gate saw."""

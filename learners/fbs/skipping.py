@@ -6,21 +6,20 @@ comes out stays compact, [1, H, W, k], through activations and pooling; where ev
 before a dense layer) a product with the winners' rows of the unit matrix puts each channel in its place.
 """
 
-import pathlib
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
-from secateur.export.forms import fastest_forms
 from secateur.learners.fbs.gated import pi_of
 from secateur.learners.fbs.layers import ChannelPruning
 from secateur.learners.fbs.ops import EPSILON
-from secateur.pruning import cost, rules
+from secateur.pruning import rules
 from secateur.pruning.calls import Call, new_layer, record, replaced
 
-DENSE, SKIP = "dense", "skip"
+# The whole convolution times the gate; the winners' filters on all inputs; the winners' filters on the live inputs.
+# Looking up single inputs of many filters is slow where a layer is wide and its picture small.
+DENSE, OUTPUTS, SKIP = "dense", "outputs", "skip"
 ops = keras.ops
 
 
@@ -43,7 +42,7 @@ def build(model: keras.Model, forms: dict[str, str]) -> keras.Model:
 
     Args:
         model: gated, float32.
-        forms: gate to "skip" or "dense"; those that are missing are dense.
+        forms: gate to its form; those that are missing are dense.
     """
     recorded = record(model)
     (source,) = recorded.inputs
@@ -52,17 +51,16 @@ def build(model: keras.Model, forms: dict[str, str]) -> keras.Model:
     for call in recorded.calls:
         arguments = [values[id(t)] for t in call.inputs]
         values[id(call.outputs[0])] = _call(call, arguments, forms)
-    return keras.Model(inputs, _whole(values[id(recorded.outputs[0])], "output"), name=model.name)
+    return keras.Model(inputs, whole(values[id(recorded.outputs[0])], "output"), name=model.name)
 
 
 def _call(call: Call, values: list[Value], forms: dict[str, str]) -> Value:
     if isinstance(call.layer, ChannelPruning):
-        form = skipped if forms.get(call.layer.name) == SKIP else gated_dense
-        return form(call.layer, values[0])
-    if _keeps_compact(call) and values[0].winners is not None:
+        return formed(call.layer, values[0], forms.get(call.layer.name, DENSE))
+    if keeps_compact(call) and values[0].winners is not None:
         return values[0]._replace(tensor=new_layer(call.layer)(values[0].tensor))
-    whole = [_whole(value, f"{call.layer.name}_{k}") for k, value in enumerate(values)]
-    args, kwargs = replaced(call.arguments, {id(t): x for t, x in zip(call.inputs, whole, strict=True)})
+    tensors = [whole(value, f"{call.layer.name}_{k}") for k, value in enumerate(values)]
+    args, kwargs = replaced(call.arguments, {id(t): x for t, x in zip(call.inputs, tensors, strict=True)})
     layer = new_layer(call.layer)
     outputs = layer(*args, **kwargs)
     if getattr(call.layer, "weights", None):
@@ -70,14 +68,14 @@ def _call(call: Call, values: list[Value], forms: dict[str, str]) -> Value:
     return Value(outputs)
 
 
-def _keeps_compact(call: Call) -> bool:
+def keeps_compact(call: Call) -> bool:
     """Whether a layer acts on each channel alone, so that it may see the winners only."""
     weightless = not getattr(call.layer, "weights", None) and len(call.inputs) == 1
     shapes = {len(call.inputs[0].shape), len(call.outputs[0].shape)}
     return weightless and rules.find(call.layer) is rules.ELEMENTWISE and shapes == {4}
 
 
-def _whole(value: Value, name: str) -> Any:
+def whole(value: Value, name: str) -> Any:
     """All channels in their places, zero where none was computed."""
     if value.winners is None:
         return value.tensor
@@ -87,9 +85,16 @@ def _whole(value: Value, name: str) -> Any:
     return ops.reshape(ops.matmul(flat, rows), (1, shape[1], shape[2], value.nb_channels))
 
 
+def formed(gate: ChannelPruning, value: Value, form: str) -> Value:
+    """A gate in a form; compact outputs unless it is dense."""
+    if form == DENSE:
+        return gated_dense(gate, value)
+    return skipped(gate, Value(whole(value, f"{gate.name}_inputs")) if form == OUTPUTS else value)
+
+
 def gated_dense(gate: ChannelPruning, value: Value) -> Value:
     """The whole convolution, multiplied by the gate."""
-    x = _whole(value, gate.name)
+    x = whole(value, gate.name)
     outputs = x
     for layer in gate.layers:
         copy = new_layer(layer)
@@ -172,68 +177,3 @@ def _same(size: int, kernel: int, stride: int) -> tuple[int, int]:
     """TensorFlow's padding "same": more behind than before where it is odd."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
-
-
-def fastest(model: keras.Model, folder: pathlib.Path) -> dict:
-    """For each gate the form that LiteRT runs faster, its input compact where the gate before it skips.
-
-    Returns:
-        As `export.forms.fastest_forms`.
-    """
-    recorded = record(model)
-    gates = [call for call in recorded.calls if isinstance(call.layer, ChannelPruning)]
-    sources = {id(call.outputs[0]): call.layer.name for call in gates}
-    for call in recorded.calls:
-        if _keeps_compact(call) and id(call.inputs[0]) in sources:
-            sources[id(call.outputs[0])] = sources[id(call.inputs[0])]
-    found: dict = {"forms": {}, "milliseconds": {}}
-    for call in gates:
-        before = sources.get(id(call.inputs[0]))
-        compact = found["forms"].get(before) == SKIP
-        live = _width(gates, before) if compact else None
-        forms = {form: alone(call, form, live) for form in (DENSE, SKIP)}
-        one = fastest_forms({call.layer.name: (call.layer.name, forms)}, folder)
-        found["forms"] |= one["forms"]
-        found["milliseconds"] |= one["milliseconds"]
-    return found
-
-
-def executed_macs(model: keras.Model, forms: dict[str, str]) -> int:
-    """Multiply-accumulates of one picture in these forms: predictors and convolutions."""
-    total, compact = 0, {}
-    for call in record(model).calls:
-        kept = compact.get(id(call.inputs[0]))
-        if not isinstance(call.layer, ChannelPruning):
-            total += cost.call_macs(call)
-            if _keeps_compact(call) and kept:
-                compact[id(call.outputs[0])] = kept
-            continue
-        gate, area = call.layer, int(np.prod(call.outputs[0].shape[1:-1]))
-        skips, (nb_read, nb_made) = forms.get(gate.name) == SKIP, gate.phi.shape
-        places = gate.layers[0].kernel_size[0] * gate.layers[0].kernel_size[1]
-        nb_kept = int(gate.nb_kept.numpy()) if skips else nb_made
-        read = kept if skips and kept else nb_read
-        total += places * read * nb_kept * area + read * nb_made
-        if skips:
-            compact[id(call.outputs[0])] = nb_kept
-    return total
-
-
-def _width(gates: list[Call], name: str | None) -> int:
-    return next(int(call.layer.nb_kept.numpy()) for call in gates if call.layer.name == name)
-
-
-def alone(call: Call, form: str, nb_live: int | None) -> Callable[[], keras.Model]:
-    """What builds a model of one gate, from whole or compact inputs to whole outputs."""
-
-    def build_alone() -> keras.Model:
-        shape = call.inputs[0].shape[1:]
-        inputs = [keras.Input((*shape[:2], nb_live or shape[2]), batch_size=1)]
-        value = Value(inputs[0])
-        if nb_live:
-            inputs.append(keras.Input((), batch_size=nb_live, dtype="int32"))
-            value = Value(inputs[0], inputs[1], shape[2])
-        made = (skipped if form == SKIP else gated_dense)(call.layer, value)
-        return keras.Model(inputs, _whole(made, "alone"))
-
-    return build_alone

@@ -1,9 +1,11 @@
+import itertools
+
 import keras
 import numpy as np
 import pytest
 
-from secateur.learners.fbs import gated, skipping
-from secateur.learners.fbs.skipping import SKIP
+from secateur.learners.fbs import choice, gated, skipping
+from secateur.learners.fbs.skipping import DENSE, OUTPUTS, SKIP
 from secateur.nets.cifarnet import cifarnet
 from secateur.nets.mobilenet import mobilenet_v2
 from secateur.nets.resnet import resnet
@@ -53,7 +55,8 @@ def test_stock_and_skipping_forms_are_the_gated_network(dense, normalize):
     x = pictures(dense, 1)
     expected = np.asarray(model(x, training=False))
     gates = [gate.name for gate in gated.gate_layers(model)]
-    forms = [{}, dict.fromkeys(gates, SKIP), dict.fromkeys(gates[::2], SKIP), dict.fromkeys(gates[1::2], SKIP)]
+    mixed = dict(zip(gates, itertools.cycle((SKIP, OUTPUTS, DENSE)), strict=False))
+    forms = [{}, dict.fromkeys(gates, SKIP), dict.fromkeys(gates, OUTPUTS), dict.fromkeys(gates[1::2], SKIP), mixed]
     for found in [gated.stock(model), *[skipping.build(model, chosen) for chosen in forms]]:
         np.testing.assert_allclose(found(x, training=False), expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
         assert all(type(layer).__module__.startswith("keras.") for layer in found.layers)
@@ -70,5 +73,8 @@ def test_skipping_executes_less(dense):
     model = gated.gated(dense, 0.5, "paper", 0.0)
     gates = [gate.name for gate in gated.gate_layers(model)]
     predictors = sum(int(np.prod(gate.phi.shape)) for gate in gated.gate_layers(model))
-    assert skipping.executed_macs(model, {}) == cost.macs(dense) + predictors
-    assert skipping.executed_macs(model, dict.fromkeys(gates, SKIP)) < 0.75 * cost.macs(dense)
+    assert choice.executed_macs(model, {}) == cost.macs(dense) + predictors
+    counts = [choice.executed_macs(model, dict.fromkeys(gates, form)) for form in (DENSE, OUTPUTS, SKIP)]
+    assert counts[0] == cost.macs(dense) + predictors
+    assert counts[1] == pytest.approx(cost.macs(dense) / 2 + predictors, rel=0.1)
+    assert counts[2] < 0.75 * cost.macs(dense)
