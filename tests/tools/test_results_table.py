@@ -1,0 +1,52 @@
+import json
+
+import pytest
+
+from tests.tools.helpers import load
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A dense run, three seeds of a pruned one, another learner's by its own count."""
+
+    def write(name, accuracy, seed, **more):
+        dense = {"accuracy": 0.9, "macs": 4e6, "tflite_bytes": 8000, "latency_ms": {"median": 2.0}}
+        result = {"config": {"start": "abc"}, "epochs": {"fine_tune": 40.0}, "seed": seed, "dense": dense} | more
+        if accuracy:
+            result["pruned"] = dense | {"accuracy": accuracy, "macs": 2e6, "latency_ms": {"median": 1.0}}
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "result.json").write_text(json.dumps(result))
+        return result
+
+    write("net_dense", None, 0, config={})
+    write("net_a", 0.89, 0, dense_same_budget={"accuracy": 0.91})
+    write("net_a_seed1", 0.88, 1)
+    write("net_a_seed2", 0.87, 2)
+    other = write("net_b", 0.9, 0)
+    other["pruned"]["macs_method"] = 1e6
+    (tmp_path / "net_b" / "result.json").write_text(json.dumps(other))
+    return tmp_path
+
+
+def test_rows_say_what_was_lost_and_gained(results):
+    lines = load("results_table").table(results).splitlines()
+    rows = {line.split("]")[0].strip("| ["): [cell.strip() for cell in line.split("|")[2:]] for line in lines[2:-1]}
+    assert rows["net_dense"][:3] == ["90.00 %", "", ""]
+    assert rows["net_a"][:5] == [
+        "89.00 %",
+        "1.00",
+        "2.00",
+        "2.0 M, 2.00 times fewer",
+        "1.000 ms, 2.00 times as fast",
+    ]
+    # The dense model trained on is that of every run with the same start.
+    assert rows["net_a_seed2"][1:3] == ["3.00", "4.00"]
+    assert rows["net_b"][3] == "1.0 M, 4.00 times fewer"
+
+
+def test_seeds_have_their_mean_and_range(results):
+    last = load("results_table").table(results).splitlines()[-1]
+    assert "**mean of 3 seeds**: net_a |" in last
+    assert "88.00 % (87.00 to 89.00) | 2.00 | 3.00 |" in last
+    assert "2.00 times as fast" in last
+    assert "0, 1, 2" in last
