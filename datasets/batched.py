@@ -34,9 +34,12 @@ class BatchedDataset:
     ):
         self.name = name
         self._train, self._validation = _pictures(train), _pictures(validation)
-        self.nb_train, nb_classes = _count(self._train, "training")
-        self.nb_test, _ = _count(self._validation, "validation")
-        self.labels = labels or [str(k) for k in range(nb_classes)]
+        counts = [_count(self._train, "training"), _count(self._validation, "validation")]
+        self.nb_train, self.nb_test = [int(count.sum()) for count in counts]
+        self.labels = labels or [str(k) for k in range(len(counts[0]))]
+        # In the hash of a run. Not the pictures themselves: an augmenting pipeline gives others every time.
+        shape = self._train.element_spec[0].shape.as_list()
+        self.identity = f"{name} {shape} {[count.tolist() for count in counts]}"
 
     def hold_out(self, nb_held_out: int) -> "BatchedDataset":
         """The data set whose validation pictures are the first `nb_held_out` training pictures."""
@@ -71,9 +74,9 @@ def _pictures(data: tf.data.Dataset | Arrays) -> tf.data.Dataset:
     return singles.map(lambda image, label: (tf.cast(image, tf.float32), tf.reshape(tf.cast(label, tf.int32), [])))
 
 
-def _count(singles: tf.data.Dataset, name: str) -> tuple[int, int]:
-    """Pictures, and classes by the largest label."""
+def _count(singles: tf.data.Dataset, name: str) -> np.ndarray:
+    """Pictures of each class, [K]."""
     labels = [int(label) for _, label in singles]
     if not labels:
         raise UsageError(f"the {name} data are empty: they must give batches of (images, labels)")
-    return len(labels), max(labels) + 1
+    return np.bincount(labels)

@@ -54,6 +54,11 @@ class RecordDataset:
     sha256: str
     broken: list[str] = dataclasses.field(default_factory=list)
 
+    @property
+    def identity(self) -> str:
+        """What tells these pictures from others in the hash of a run."""
+        return f"{self.name} {self.image_size} {self.sha256}"
+
     def train_batches(
         self, batch_size: int, seed: int, first_step: int = 0, rank: int = 0, size: int = 1
     ) -> "_Watched":

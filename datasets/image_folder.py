@@ -1,6 +1,7 @@
 """Pictures in class folders, as Imagenette and Imagewoof come: DIR/train/<class>/*.jpg and DIR/val/<class>/*.jpg."""
 
 import dataclasses
+import functools
 import hashlib
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -45,7 +46,7 @@ class ImageFolder:
     def nb_test(self) -> int:
         return len(self.test_files)
 
-    @property
+    @functools.cached_property
     def sha256(self) -> str:
         """Checksum of the names and sizes of all files."""
         digest = hashlib.sha256()
@@ -53,6 +54,11 @@ class ImageFolder:
             path = pathlib.Path(file)
             digest.update(f"{path.parent.name}/{path.name} {path.stat().st_size}\n".encode())
         return digest.hexdigest()
+
+    @property
+    def identity(self) -> str:
+        """What tells these pictures from others in the hash of a run."""
+        return f"{self.name} {self.image_size} {self.sha256}"
 
     def hold_out(self, nb_held_out: int) -> "ImageFolder":
         """The data set whose test pictures are `nb_held_out` training pictures, spread over all classes."""

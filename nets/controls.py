@@ -17,9 +17,10 @@ from secateur.training.task import Task
 from secateur.training.train import train_model
 
 
-def same_budget(task: Task, pruned: pathlib.Path, where: Where, how: How) -> dict:
-    """Scores of the dense model trained for as many more epochs as the pruned one was fine-tuned; never distilled."""
+def same_budget(task: Task, pruned: pathlib.Path, nb_epochs: float, where: Where, how: How) -> dict:
+    """Scores of the dense model trained for `nb_epochs` more by the recipe of fine-tuning; never distilled."""
     task = dataclasses.replace(task, distillation=None)
+    task = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, nb_epochs_ft=nb_epochs))
     run = run_of(task, "same-budget", {}, where, how)
     with run.open():
         model = to_training(load_pretrained(task), how.precision, how.sync_bn)
@@ -27,8 +28,12 @@ def same_budget(task: Task, pruned: pathlib.Path, where: Where, how: How) -> dic
         return _scores(model, task, run)
 
 
-def from_scratch(task: Task, pruned: pathlib.Path, where: Where, how: How) -> dict:
-    """Scores of the pruned model's shape with new random weights, trained for the dense model's and its own epochs."""
+def from_scratch(task: Task, pruned: pathlib.Path, nb_epochs: float, where: Where, how: How) -> dict:
+    """Scores of the pruned model's shape with new random weights, trained for the dense model's and `nb_epochs` more.
+
+    With the distillation of the run, if it has any.
+    """
+    task = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, nb_epochs_ft=nb_epochs))
     shape = keras.models.load_model(pruned, compile=False)
     widths = {layer.name: layer.output.shape[-1] for layer in shape.layers}
     run = run_of(task, "scratch", {"widths": widths}, where, how)
@@ -50,8 +55,8 @@ def _scores(model: keras.Model, task: Task, run: Run) -> dict:
     return export.evaluate_tflite(path, batches) | {"file": str(path)}
 
 
-# By their names in result.json.
-CONTROLS: dict[str, Callable[[Task, pathlib.Path, Where, How], dict]] = {
+# By their names in result.json; they take the pruned .keras file and the epochs that the run trained whole networks.
+CONTROLS: dict[str, Callable[[Task, pathlib.Path, float, Where, How], dict]] = {
     "dense_same_budget": same_budget,
     "scratch": from_scratch,
 }

@@ -11,7 +11,7 @@ import numpy as np
 
 from secateur import export
 from secateur.learners.interface import DecidesByPicture
-from secateur.nets.runs import How, Where, hash_of
+from secateur.nets.runs import How, Where, saved_path
 from secateur.pruning import cost
 from secateur.training.pretrained import load_pretrained
 from secateur.training.run import Run
@@ -24,7 +24,8 @@ NB_PICTURES_CALIBRATION = 512
 def hand_over(task: Task, learner_name: str, learner: Any, run: Run, where: Where, how: How) -> dict:
     """Write the exported files, check that they are equal, measure them; everything that result.json holds."""
     data = task.load_data()
-    folder = pathlib.Path(where.export_dir) if where.export_dir else run.directory
+    # A folder of the run's own, so that no run overwrites the files of another.
+    folder = pathlib.Path(where.export_dir) / run.directory.name if where.export_dir else run.directory
     models = {"pruned" if task.pretrained else "dense": export.to_stock(learner.export())}
     (own,) = models
     if task.pretrained:
@@ -37,10 +38,8 @@ def hand_over(task: Task, learner_name: str, learner: Any, run: Run, where: Wher
         names = how.export_formats if name == own else export.ALWAYS
         files[name], errors[name] = _export(name, forms, folder, names, data, run.seed)
     export.write_labels(folder / "labels.txt", data.labels)
-    if not task.pretrained and not pathlib.Path(where.save_path).suffix:
-        target = pathlib.Path(where.save_path) / f"{task.name}_{hash_of(run.config)}.keras"
-        if not target.is_file():
-            export.save_keras(models["dense"], target)
+    if not task.pretrained and not (saved := saved_path(task, where, run.config)).is_file():
+        export.save_keras(models["dense"], saved)
     facts = learner.evaluate()
     plan = facts.pop("plan", {})
     if plan:

@@ -39,7 +39,8 @@ def train(task: Task, learner_name: str, config: Any, where: Where, how: How) ->
             )
         for name in how.controls if task.pretrained else ():
             if not parallel.as_primary_sees(name in result):
-                scores = controls.CONTROLS[name](task, pathlib.Path(result["files"]["pruned"]["keras"]), where, how)
+                pruned, nb_epochs = pathlib.Path(result["files"]["pruned"]["keras"]), sum(result["epochs"].values())
+                scores = controls.CONTROLS[name](task, pruned, nb_epochs, where, how)
                 result = _by_primary(functools.partial(operator.or_, result, {name: scores}), result_path)
         if parallel.is_primary():
             _write_page(result, run.directory)
@@ -123,7 +124,7 @@ def _dense_model(task: Task, where: Where, how: How) -> pathlib.Path:
     if parallel.as_primary_sees(path.is_file()):
         print(f"starting from the pretrained model {path}", file=sys.stderr)
         return path
-    if task.start:
+    if task.start and not task.recipe.nb_epochs:
         _save_by_primary(task.start.load(), path)
         print(f"the published weights are kept in {path}", file=sys.stderr)
         return path

@@ -48,7 +48,7 @@ class Settings:
         "train", "train, prune and export, or evaluate what was exported", choices=("train", "eval")
     )
     save_path: str = option("./models", "the dense model: a .keras file, or a folder that holds one per configuration")
-    save_path_eval: str | None = option(None, "folder of the exported models (default: the run's folder)")
+    save_path_eval: str | None = option(None, "where exported models go, in a folder of the run's name")
     log_dir: str = option("./logs", "runs lie here, each in a folder of its own")
     data_dir_local: str | None = option(None, "folder of the data set (default: as path.conf says, else a download)")
     batch_size: int | None = option(None, "pictures per training step (default: the task's recipe)")
@@ -60,9 +60,9 @@ class Settings:
     lrn_rate_ft: float | None = option(None, "learning rate of fine-tuning, its peak (default: the task's recipe)")
     weight_decay: float | None = option(None, "of all training, coupled L2 (default: the task's recipe)")
     enbl_trn_val_split: bool = option(False, "hold out a tenth of the training pictures and evaluate on those")
-    enbl_same_budget: bool = option(False, "also train the dense model for the epochs of the fine-tuning, to compare")
+    enbl_same_budget: bool = option(False, "also train the dense model for the epochs of the pruned one, to compare")
     enbl_scratch: bool = option(
-        False, "also train the pruned shape from scratch, for the epochs of training and fine-tuning, to compare"
+        False, "also train the pruned shape from scratch, for as many epochs as dense and pruned model together"
     )
     enbl_dst: bool = option(False, "distill: the dense model's logits are a second target of the training")
     loss_w_dst: float = option(4.0, "factor of the distillation loss")
@@ -186,6 +186,8 @@ def adapt(task: Task, settings: Settings) -> Task:
     recipe = dataclasses.replace(recipe, **{field: value for field, value in given.items() if value is not None})
     rat = settings.nb_epochs_rat
     recipe = dataclasses.replace(recipe, nb_epochs=recipe.nb_epochs * rat, nb_epochs_ft=recipe.nb_epochs_ft * rat)
+    if task.start and settings.nb_epochs is None:
+        recipe = dataclasses.replace(recipe, nb_epochs=0)  # the published weights are the dense model
     return dataclasses.replace(task, recipe=recipe, load_data=_Once(task.load_data, settings.enbl_trn_val_split))
 
 

@@ -10,7 +10,7 @@ import keras
 from secateur.training import parallel
 from secateur.training.pretrained import load_pretrained, load_saved
 from secateur.training.run import Run
-from secateur.training.task import Distillation, Task
+from secateur.training.task import Distillation, Task, cross_entropy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +51,9 @@ def _dense_config(task: Task, how: How) -> dict:
     recipe = _recipe(task)
     used = {key: recipe[key] for key in recipe if not key.startswith("dcp_") and not key.endswith("_ft")}
     start = {"published": task.start.name} if task.start else {}
-    fixed = {"task": task.name, "learner": "full-prec", "recipe": used, "data": task.load_data().name}
-    return fixed | start | how.config()
+    loss = {} if task.loss is cross_entropy else {"loss": getattr(task.loss, "__qualname__", repr(task.loss))}
+    fixed = {"task": task.name, "learner": "full-prec", "recipe": used, "data": task.load_data().identity}
+    return fixed | start | loss | how.config()
 
 
 def _recipe(task: Task) -> dict:
@@ -82,10 +83,13 @@ def hash_of_weights(model: keras.Model) -> str:
     return digest.hexdigest()
 
 
+def _hash_of_file(path: pathlib.Path) -> str:
+    return hash_of_weights(load_saved(path)) if path.is_file() else ""
+
+
 def _distillation(wanted: Distillation) -> dict:
     """What a teacher changes: its weights, not where they lie."""
-    teacher = hash_of_weights(load_saved(wanted.teacher)) if wanted.teacher.is_file() else ""
-    return {"teacher": teacher, "weight": wanted.weight, "temperature": wanted.temperature}
+    return {"teacher": _hash_of_file(wanted.teacher), "weight": wanted.weight, "temperature": wanted.temperature}
 
 
 def run_of(task: Task, learner: str, config: dict, where: Where, how: How, state_dir: str | None = None) -> Run:
@@ -94,6 +98,8 @@ def run_of(task: Task, learner: str, config: dict, where: Where, how: How, state
     if task.pretrained:
         paths = ("dcp_save_path", "dcp_save_path_eval")
         kept = {key: value for key, value in config.items() if key not in paths}
+        if kept.get("warm_start"):
+            kept["warm_start"] = _hash_of_file(pathlib.Path(kept["warm_start"]))
         everything |= {"recipe": _recipe(task), "config": kept, "start": _weights_hash(task)}
     if task.distillation:
         everything |= {"distillation": _distillation(task.distillation)}
@@ -112,5 +118,10 @@ def run_of(task: Task, learner: str, config: dict, where: Where, how: How, state
 
 def dense_path(task: Task, where: Where, how: How) -> pathlib.Path:
     """The file of the dense model: `--save_path` itself, or the file of this configuration in that folder."""
+    return saved_path(task, where, _dense_config(task, how))
+
+
+def saved_path(task: Task, where: Where, config: dict) -> pathlib.Path:
+    """Where a dense model that was trained by this configuration is kept for the runs that prune it."""
     path = pathlib.Path(where.save_path)
-    return path if path.suffix == ".keras" else path / f"{task.name}_{hash_of(_dense_config(task, how))}.keras"
+    return path if path.suffix == ".keras" else path / f"{task.name}_{hash_of(config)}.keras"

@@ -66,7 +66,7 @@ def fit(
             if due and done < nb_steps:
                 run.save_checkpoint(stage, done, variables, earlier + time.monotonic() - begin)
                 saved = time.monotonic()
-            if stop:
+            if stop and done < nb_steps:
                 raise Stopped(f"stopped at step {done} of {stage}: the same command continues there")
             if done == nb_steps:
                 break

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import keras
 import tensorflow as tf
 
+from secateur.training import parallel
 from secateur.training.run import Run
 from secateur.training.task import Dataset, Task
 from secateur.training.train import stream_seed
@@ -35,9 +36,12 @@ def recalibrate(model: keras.Model, batches: Iterable[tuple[tf.Tensor, tf.Tensor
 
 def recalibrate_stage(model: keras.Model, task: Task, data: Dataset, run: Run) -> None:
     """`recalibrate` on training pictures, as the stage "recalibrate" of a run."""
-    batches = data.train_batches(task.recipe.batch_size, stream_seed(run, "recalibrate"))
+    batches = data.train_batches(
+        task.recipe.batch_size, stream_seed(run, "recalibrate"), 0, parallel.rank(), parallel.size()
+    )
 
     def function() -> None:
         recalibrate(model, itertools.islice(batches, NB_BATCHES))
 
-    run.stage("recalibrate", function, model.variables, alone=True)
+    # All workers take part, because synchronized norms ask each other; the primary one's statistics are kept.
+    run.stage("recalibrate", function, model.variables)

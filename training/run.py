@@ -125,7 +125,9 @@ class Run:
             seconds = time.monotonic() - begin + self.seconds.get(name, 0.0)
             self.seconds[name] = seconds
             checkpoint.save(path, checkpoint.arrays_of(variables), {"output": output, "seconds": seconds})
-            self._forget_checkpoints(name, keep=0)
+            # The last checkpoint stays until the next stage is done, in case what was just written gets damaged.
+            for other in self._stages_with_checkpoints():
+                self._forget_checkpoints(other, keep=1 if other == name else 0)
         parallel.barrier()
         if not parallel.is_primary():
             return self._restore_stage(name, path, variables)
@@ -133,10 +135,13 @@ class Run:
         return output
 
     def shared(self, name: str, key: object, function: Callable[[], Any]) -> Any:
-        """A JSON-able value that runs beside this one find again by its key, such as a scan of the dense model."""
+        """A JSON-able value that runs beside this one find again by its key, such as a scan of the dense model.
+
+        It asks no other worker, so that a stage that the primary one does alone may call it.
+        """
         path = self._shared_path(name, key, "json")
-        if parallel.as_primary_sees(path.is_file()):
-            with contextlib.suppress(json.JSONDecodeError):
+        if path.is_file():
+            with contextlib.suppress(ValueError):
                 return json.loads(path.read_text(encoding="utf-8"))
             self.say(f"{path} is damaged: it is made again")
         text = json.dumps(function())
@@ -174,6 +179,7 @@ class Run:
                 checkpoint.assign(variables, arrays, path)
             except checkpoint.DamagedCheckpoint as error:
                 self.say(f"{error}: using the one before")
+                self._set_aside(path)
                 continue
             self.say(f"{stage}: continues at step {meta['step']}")
             self.seconds[stage] = meta["seconds"]
@@ -213,6 +219,15 @@ class Run:
 
     def _checkpoints(self, stage: str) -> list[pathlib.Path]:
         return sorted((self._state_directory / "checkpoints" / stage).glob("step-*.npz"))
+
+    def _stages_with_checkpoints(self) -> list[str]:
+        return [folder.name for folder in (self._state_directory / "checkpoints").glob("*")]
+
+    def _set_aside(self, path: pathlib.Path) -> None:
+        """A damaged checkpoint must not count among those that are kept."""
+        if parallel.is_primary():
+            with contextlib.suppress(OSError):
+                path.rename(path.with_suffix(".damaged"))
 
     def _forget_checkpoints(self, stage: str, keep: int) -> None:
         paths = self._checkpoints(stage)

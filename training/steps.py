@@ -34,6 +34,11 @@ def l2_loss(kernels: Sequence[keras.Variable], weight_decay: float) -> tf.Tensor
     return weight_decay * tf.add_n([tf.nn.l2_loss(tf.convert_to_tensor(kernel)) for kernel in kernels])
 
 
+def moving_statistics(model: keras.Model) -> list[keras.Variable]:
+    """What a training step changes besides the weights, and workers average: not the state of a dropout's generator."""
+    return [v for v in model.non_trainable_variables if keras.backend.is_float_dtype(v.dtype)]
+
+
 def apply_gradients(
     optimizer: keras.optimizers.Optimizer,
     gradients: Sequence[tf.Tensor],
@@ -88,7 +93,7 @@ def train_step(
         trained: the variables that are trained; None: all. What is frozen also keeps its moving statistics.
     """
     variables = model.trainable_variables if trained is None else list(trained)
-    moving = model.non_trainable_variables if trained is None else []
+    moving = moving_statistics(model) if trained is None else []
     kernels = decayed_kernels(model)
     scales = [v for v in variables if v.path.endswith("gamma")] if norm_l1 else []
     optimizer.build(variables)

@@ -49,7 +49,7 @@ class DisChnPrunedConfig:
     dcp_save_path: str | None = option(
         None, "where stages and checkpoints of the pruning lie (default: the run's folder)"
     )
-    dcp_save_path_eval: str | None = option(None, "folder of the exported pruned model (default: the run's folder)")
+    dcp_save_path_eval: str | None = option(None, "as --save_path_eval")
     channel_multiple: str = option(
         "1",
         "round the number of kept channels up to a multiple of this; 1 keeps the ratio exact; auto: the multiple that "

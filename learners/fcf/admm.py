@@ -10,7 +10,15 @@ from secateur.learners.fcf import ops
 from secateur.pruning.gates import Gate, gated_kernels
 from secateur.training import parallel
 from secateur.training.distillation import DistillationLoss
-from secateur.training.steps import Step, apply_gradients, batch_accuracy, decayed_kernels, forward, l2_loss
+from secateur.training.steps import (
+    Step,
+    apply_gradients,
+    batch_accuracy,
+    decayed_kernels,
+    forward,
+    l2_loss,
+    moving_statistics,
+)
 
 # (a [G, C], counts [G], mask [G, C]) to z1 [G, C].
 BoxProjection = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
@@ -108,7 +116,7 @@ def admm_step(
         update_scalars: takes the gradient [G, C] of the loss in the scalars.
         distillation: what a teacher adds to the loss.
     """
-    variables, moving = model.trainable_variables, model.non_trainable_variables
+    variables, moving = model.trainable_variables, moving_statistics(model)
     kernels = decayed_kernels(model)
     optimizer.build(variables)
 

@@ -10,7 +10,7 @@ from secateur.learners.stripe import ops
 from secateur.pruning import ChannelGraph
 from secateur.pruning.blocks import projections
 from secateur.training.distillation import DistillationLoss
-from secateur.training.steps import Replaced, Step, apply_gradients, batch_accuracy, forward
+from secateur.training.steps import Replaced, Step, apply_gradients, batch_accuracy, forward, moving_statistics
 
 
 class Skeletons:
@@ -127,7 +127,7 @@ def stripe_step(
         strength: of the L1 norm, a variable that a callback may change.
         threshold: stripes that are not larger die in every step.
     """
-    moving, prunable = model.non_trainable_variables, set(skeletons.layers)
+    moving, prunable = moving_statistics(model), set(skeletons.layers)
     variables = [*trained, *skeletons.variables]
     optimizer.build(variables)
 

@@ -44,6 +44,12 @@ def test_held_out_pictures_leave_the_training():
     np.testing.assert_array_equal(data.pictures(1, 0), IMAGES[4:5])
 
 
+def test_its_identity_follows_what_is_there():
+    train = (IMAGES[:14], LABELS[:14])
+    same, other = BatchedDataset(train, (IMAGES[14:], LABELS[14:])), BatchedDataset(train, (IMAGES[15:], LABELS[15:]))
+    assert dataset().identity == same.identity != other.identity
+
+
 def test_too_few_pictures():
     with pytest.raises(UsageError, match=r"batch size 15 on 1 worker.*only 14 training pictures"):
         dataset().train_batches(15, seed=0)

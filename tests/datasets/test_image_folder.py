@@ -31,6 +31,13 @@ def value_of(images) -> np.ndarray:
     return np.asarray(images)[:, 8, 8, 0].round().astype(int)
 
 
+def test_its_identity_follows_files_and_size(folder):
+    before = load(folder).identity
+    assert before == load(folder).identity != image_folder.load(folder, image_size=17).identity
+    (folder / "train" / "ant" / "0.JPEG").unlink()
+    assert load(folder).identity != before
+
+
 def test_counts_labels_and_shapes(folder):
     data = load(folder)
     assert (data.nb_train, data.nb_test, data.labels) == (15, 6, ["ant", "bee", "cat"])

@@ -3,11 +3,13 @@ import itertools
 import json
 import shutil
 
+import keras
+import numpy as np
 import pytest
 
 from secateur import export
-from secateur.nets import resnet_at_digits_run, runner
-from secateur.training.task import Task
+from secateur.nets import resnet_at_digits_run, runner, runs
+from secateur.training.task import Start, Task
 from tests.nets.page import Page
 from tests.training.helpers import pictures, tiny_task
 
@@ -126,7 +128,9 @@ def test_dense_model_may_be_a_file_and_exports_may_go_elsewhere(finished, tmp_pa
     argv = [*SHORT, "--learner=dis-chn-pruned", *SHORT_DCP, f"--log_dir={tmp_path / 'logs'}", f"--save_path={dense}"]
     assert run([*argv, f"--dcp_save_path={tmp_path / 'state'}", f"--dcp_save_path_eval={tmp_path / 'out'}"]) == 0
     assert f"starting from the pretrained model {dense}" in capsys.readouterr().err
-    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"model.tflite", "model.keras", "labels.txt"}
+    (folder,) = (tmp_path / "out").iterdir()
+    assert folder.name in {path.name for path in (tmp_path / "logs").iterdir()}
+    assert {path.name for path in folder.iterdir()} >= {"model.tflite", "model.keras", "labels.txt"}
     assert list((tmp_path / "state").rglob("fine_tune.npz"))
 
 
@@ -204,6 +208,30 @@ def test_held_out_pictures_and_scaled_epochs():
     assert reads == []
     assert (adapted.load_data().nb_train, adapted.load_data().nb_test) == (45, 5)
     assert reads == [1]
+
+
+def test_published_weights_are_trained_only_if_epochs_are_asked_for(tmp_path):
+    model = tiny_task().build_model()
+    start = Start("published", lambda: model, tiny_task().build_model)
+    task = dataclasses.replace(tiny_task(), start=start)
+    argv = [*folders(tmp_path), "--mixed_precision=float32"]
+    assert run(argv, lambda *_: task, runner.NoFlags) == 0
+    (path,) = (tmp_path / "models").glob("*.keras")
+    kept = keras.models.load_model(path)
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), kept.get_weights(), strict=True))
+    assert run([*argv, "--nb_epochs=1"], lambda *_: task, runner.NoFlags) == 0
+    (trained,) = set((tmp_path / "models").glob("*.keras")) - {path}
+    assert not np.array_equal(model.get_weights()[0], keras.models.load_model(trained).get_weights()[0])
+
+
+def test_other_data_and_another_loss_are_other_runs(tmp_path):
+    def name(**changes):
+        task = dataclasses.replace(tiny_task(), **changes)
+        return runs.run_of(task, "full-prec", {}, runs.Where(str(tmp_path), ""), runs.How()).directory.name
+
+    other = dataclasses.replace(pictures(), name="other noise")
+    found = [name(), name(), name(load_data=lambda: other), name(loss=lambda labels, logits: 0.0)]
+    assert [found.count(one) for one in found] == [2, 2, 1, 1]
 
 
 def test_flags_replace_what_the_recipe_says():

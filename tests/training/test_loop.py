@@ -53,6 +53,16 @@ def test_stop_saves_and_the_next_run_goes_on(tmp_path):
     assert float(again.variable) == 10.0
 
 
+def test_a_stop_at_the_last_step_ends_the_stage(tmp_path):
+    counter, run = Counter(), open_run(tmp_path)
+
+    def stop(done):
+        run.stop_requested = done == 10
+
+    run_fit(counter, run, 10, [stop])
+    assert float(counter.variable) == 10.0
+
+
 def test_kill_goes_back_to_the_last_checkpoint(tmp_path):
     class Killed(BaseException):
         pass

@@ -50,6 +50,30 @@ def test_the_last_two_checkpoints_are_kept_and_the_newest_readable_one_is_used(t
     assert run.restore_checkpoint("s", [variable]) == 10
     assert float(variable) == 10.0
     assert "using the one before" in capsys.readouterr().err
+    assert not paths[1].exists()  # so that it takes no good one's place
+    run.save_checkpoint("s", 20, [variable], 1.0)
+    assert run.restore_checkpoint("s", [variable]) == 20
+    assert len(list((tmp_path / "checkpoints" / "s").glob("*.npz"))) == 2
+
+
+def test_a_damaged_stage_goes_on_from_its_last_checkpoint(tmp_path):
+    variable = keras.Variable(0.0)
+
+    def work():
+        run.restore_checkpoint("s", [variable])
+        for step in range(int(variable) + 1, 6):
+            variable.assign(float(step))
+            run.save_checkpoint("s", step, [variable], 0.0)
+
+    with open_run(tmp_path).open() as run:
+        run.stage("s", work, [variable])
+    (tmp_path / "stages" / "s.npz").write_bytes(b"rubbish")
+    variable.assign(0.0)
+    with open_run(tmp_path).open() as run:
+        assert run.restore_checkpoint("s", [variable]) == 5
+        run.stage("s", work, [variable])
+        run.stage("next", lambda: None)
+    assert not list((tmp_path / "checkpoints").rglob("*.npz"))
 
 
 def test_a_checkpoint_of_another_network_is_reported(tmp_path, capsys):
