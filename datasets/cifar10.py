@@ -1,9 +1,11 @@
 """CIFAR-10 in its official binary layout (no pickle)."""
 
+import fcntl
 import hashlib
 import io
 import pathlib
 import tarfile
+import tempfile
 import urllib.error
 import urllib.request
 
@@ -67,9 +69,16 @@ def _ways() -> str:
 
 
 def _download(target: pathlib.Path) -> pathlib.Path:
-    """Fetch, check and unpack the official archive, once."""
-    if (target / FOLDER / TEST_FILES[0]).is_file():
-        return target / FOLDER
+    """Fetch, check and unpack the official archive, once; workers that come meanwhile wait for the first."""
+    target.mkdir(parents=True, exist_ok=True)
+    with (target / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (target / FOLDER / TEST_FILES[0]).is_file():
+            _unpack(_fetch(target), target)
+    return target / FOLDER
+
+
+def _fetch(target: pathlib.Path) -> bytes:
     print(f"CIFAR-10: downloading {URL} to {target}", flush=True)
     try:
         with urllib.request.urlopen(URL, timeout=30) as response:
@@ -79,9 +88,17 @@ def _download(target: pathlib.Path) -> pathlib.Path:
     checksum = hashlib.sha256(archive).hexdigest()
     if checksum != SHA256:
         raise RunError(f"CIFAR-10: the download has SHA-256 {checksum}, expected {SHA256}: try again. {_ways()}")
-    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
-        tar.extractall(target, filter="data")
-    return target / FOLDER
+    return archive
+
+
+def _unpack(archive: bytes, target: pathlib.Path) -> None:
+    """Into a folder beside, which is moved when it is whole: a kill leaves all of it or nothing."""
+    with (
+        tempfile.TemporaryDirectory(dir=target) as beside,
+        tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar,
+    ):
+        tar.extractall(beside, filter="data")
+        (pathlib.Path(beside) / FOLDER).replace(target / FOLDER)
 
 
 def _read_all(folder: pathlib.Path, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:

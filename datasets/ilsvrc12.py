@@ -8,13 +8,13 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from secateur.datasets.crops import centre_crop, random_crop
+from secateur.datasets.damage import Damage
 from secateur.utils.errors import RunError, UsageError
 
 COUNTS = "counts.json"
@@ -27,7 +27,6 @@ FEATURES = {
     "image/filename": tf.io.FixedLenFeature([], tf.string, ""),
 }
 SHUFFLE_BUFFER, CYCLE_LENGTH = 4096, 16
-BROKEN_LIMIT = 50
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,7 +40,7 @@ class RecordDataset:
         nb_train, nb_test: records.
         image_size: height and width of the pictures that come out.
         sha256: of the names, counts and sizes of all shards.
-        broken: names of pictures that could not be decoded and were left out; more than `BROKEN_LIMIT` is an error.
+        damage: names of pictures and shards that were broken and left out; too many are an error.
     """
 
     name: str
@@ -52,7 +51,7 @@ class RecordDataset:
     nb_test: int
     image_size: int
     sha256: str
-    broken: list[str] = dataclasses.field(default_factory=list)
+    damage: Damage = dataclasses.field(default_factory=Damage)
 
     @property
     def identity(self) -> str:
@@ -65,7 +64,8 @@ class RecordDataset:
         """Endless shuffled batches of random crops, (images [B, S, S, 3] float32, labels [B] int32).
 
         A pure function of (seed, epoch, place in the epoch): all workers read the same order, each takes its records of
-        it, and what comes before `first_step` is not decoded.
+        it, and what comes before `first_step` is not decoded. A batch is smaller by its broken pictures, and records
+        that a truncated shard lacks are replaced by others of the epoch, so that places stay what they are.
         """
         per_epoch = self.nb_train // (batch_size * size)
         if per_epoch == 0:
@@ -78,11 +78,9 @@ class RecordDataset:
         def records_of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
             key = tf.stack([tf.cast(seed, tf.int64), epoch])
             order = tf.random.experimental.stateless_shuffle(shards, key)
-            records = tf.data.Dataset.from_tensor_slices(order).interleave(
-                tf.data.TFRecordDataset, CYCLE_LENGTH, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-            )
+            records = self._records(tf.data.Dataset.from_tensor_slices(order))
             shuffled = records.shuffle(SHUFFLE_BUFFER, seed=key[0] + (1 << 32) * epoch, reshuffle_each_iteration=False)
-            mine = shuffled.take(per_epoch * size * batch_size).shard(size, rank)
+            mine = shuffled.repeat().take(per_epoch * size * batch_size).shard(size, rank)
             return mine.enumerate().map(lambda index, record: (record, tf.stack([key[0] + (1 << 32) * epoch, index])))
 
         def load(record: tf.Tensor, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -119,9 +117,7 @@ class RecordDataset:
         )
 
     def _centre_crops(self, shards: Sequence[str], nb_pictures: int | None, batch_size: int) -> "_Watched":
-        records = tf.data.Dataset.from_tensor_slices(list(shards)).interleave(
-            tf.data.TFRecordDataset, CYCLE_LENGTH, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-        )
+        records = self._records(tf.data.Dataset.from_tensor_slices(list(shards)))
 
         def load(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             return self._load(record, lambda contents: centre_crop(contents, self.image_size))
@@ -129,30 +125,32 @@ class RecordDataset:
         taken = records.take(-1 if nb_pictures is None else nb_pictures)
         return self._watched(taken.map(load, tf.data.AUTOTUNE), batch_size)
 
+    def _records(self, shards: tf.data.Dataset) -> tf.data.Dataset:
+        """The records of all shards, those behind a cut left out."""
+
+        def records_of(shard: tf.Tensor) -> tf.data.Dataset:
+            return tf.data.TFRecordDataset(shard).take(
+                tf.numpy_function(self.damage.nb_whole_records, [shard], tf.int64)
+            )
+
+        return shards.interleave(records_of, CYCLE_LENGTH, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
     def _load(self, record: tf.Tensor, crop) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """(picture, label, whether it could be decoded); a broken one is noted, and an empty picture stands for it."""
         parsed = tf.io.parse_single_example(record, FEATURES)
         contents, label = parsed["image/encoded"], tf.cast(parsed["image/class/label"], tf.int32) - 1
-        whole = tf.numpy_function(self._is_whole, [contents, parsed["image/filename"]], tf.bool)
+        whole = tf.numpy_function(self.damage.is_whole, [contents, parsed["image/filename"], label], tf.bool)
         nothing = tf.zeros([self.image_size, self.image_size, 3])
         return tf.cond(whole, lambda: crop(contents), lambda: nothing), label, tf.ensure_shape(whole, [])
 
-    def _is_whole(self, contents: bytes, filename: bytes) -> np.bool_:
-        """Whether a JPEG has its end; other formats are left to the decoder."""
-        whole = not contents.startswith(b"\xff\xd8") or b"\xff\xd9" in contents[-64:]
-        if contents and whole:
-            return np.bool_(True)
-        name = filename.decode() or "a picture without a name"
-        if name not in self.broken:
-            self.broken.append(name)
-            print(f"{name} is broken and left out ({len(self.broken)} so far)", file=sys.stderr)
-        if len(self.broken) > BROKEN_LIMIT:
-            raise ValueError("too many broken pictures")
-        return np.bool_(False)
-
     def _watched(self, pictures: tf.data.Dataset, batch_size: int) -> "_Watched":
-        whole = pictures.filter(lambda image, label, whole: whole).map(lambda image, label, whole: (image, label))
-        return _Watched(whole.batch(batch_size).prefetch(2), self)
+        """Batches without their broken pictures."""
+
+        def without_broken(images: tf.Tensor, labels: tf.Tensor, whole: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            kept = (tf.boolean_mask(images, whole), tf.boolean_mask(labels, whole))
+            return tf.cond(tf.reduce_all(whole), lambda: (images, labels), lambda: kept)
+
+        return _Watched(pictures.batch(batch_size).map(without_broken).prefetch(2), self)
 
 
 class _Watched:
@@ -164,17 +162,25 @@ class _Watched:
     def __iter__(self) -> Iterator:
         try:
             yield from self._batches
-        except tf.errors.DataLossError as error:
-            raise RunError(
-                f"a shard of {self._data.name} is truncated or altered ({error.message}): make it again"
-            ) from None
+        except tf.errors.DataLossError:
+            raise RunError(f"{self._altered()} is altered: delete it and make it again") from None
         except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
-            if len(self._data.broken) <= BROKEN_LIMIT:
+            if not self._data.damage.is_too_much:
                 raise RunError(f"a picture of {self._data.name} cannot be decoded ({error.message[:200]})") from None
-            names = ", ".join(self._data.broken[:3])
+            names, limit = ", ".join(self._data.damage.names[:3]), self._data.damage.limit
             raise RunError(
-                f"more than {BROKEN_LIMIT} pictures are broken, {names} among them: make the shards again"
+                f"more than {limit} pictures are broken, {names} among them: make the shards again"
             ) from None
+
+    def _altered(self) -> str:
+        """The first shard whose checksums do not hold; all are read for it."""
+        for shard in (*self._data.test_shards, *self._data.train_shards):
+            try:
+                for _ in tf.data.TFRecordDataset(shard):
+                    pass
+            except tf.errors.DataLossError:
+                return shard
+        return f"a shard of {self._data.name}"
 
 
 def load(directory: pathlib.Path | None, image_size: int = 224) -> RecordDataset:
@@ -190,6 +196,7 @@ def load(directory: pathlib.Path | None, image_size: int = 224) -> RecordDataset
         )
     shards = {part: _shards(directory, part) for part in COMPLETE}
     counts = _counts(directory, shards)
+    _check_sizes(directory, shards)
     facts = {path.name: path.stat().st_size for part in shards.values() for path in part}
     return RecordDataset(
         name="ILSVRC-12",
@@ -228,6 +235,16 @@ def _counts(directory: pathlib.Path, shards: dict[str, list[pathlib.Path]]) -> d
     raise RunError(
         f"no {COUNTS} in {directory}, and the shards are not the complete set: make them again with the tool"
     )
+
+
+def _check_sizes(directory: pathlib.Path, shards: dict[str, list[pathlib.Path]]) -> None:
+    """Shards that the tool made must be as long as they were then."""
+    path = directory / COUNTS
+    made = json.loads(path.read_text(encoding="utf-8")).get("shards", {}) if path.is_file() else {}
+    for shard in (shard for part in shards.values() for shard in part):
+        expected, found = made.get(shard.name, {}).get("bytes"), shard.stat().st_size
+        if expected not in (None, found):
+            raise RunError(f"{shard} has {found} bytes, {expected} when it was made: delete it and make it again")
 
 
 def _labels(directory: pathlib.Path) -> list[str]:

@@ -8,6 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from errno import EDQUOT, ENOSPC
 from typing import Any
 
 import keras
@@ -122,6 +123,11 @@ def main(
         # What an all-reduce raises when another worker is gone; that worker's own message says why.
         print(f"worker {parallel.rank()}: another worker is gone; the same command goes on", file=sys.stderr)
         sys.exit(1)
+    except (OSError, tf.errors.OpError) as error:
+        if "--verbose" in argv:
+            traceback.print_exc()
+        print(f"error: {_reason(error)}", file=sys.stderr, flush=True)
+        sys.exit(1)
     except Stopped as stopped:
         print(stopped, file=sys.stderr, flush=True)
         sys.exit(128 + signal.SIGTERM)
@@ -129,6 +135,16 @@ def main(
         print("interrupted: the same command continues from the last checkpoint", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
+
+
+def _reason(error: OSError | tf.errors.OpError) -> str:
+    """One line about a file or a disk that failed."""
+    text = str(error.message if isinstance(error, tf.errors.OpError) else error).splitlines()[0].strip()
+    if isinstance(error, tf.errors.NotFoundError | FileNotFoundError):
+        return f"{text}: what was there is gone; bring it back and run the same command again"
+    if isinstance(error, tf.errors.ResourceExhaustedError) or getattr(error, "errno", None) in (ENOSPC, EDQUOT):
+        return f"{text}: free some space and run the same command again"
+    return f"{text} (--verbose says where); the same command goes on"
 
 
 def _run(make_task: Callable[[Any, Settings], Task], network_flags: type, argv: Sequence[str]) -> None:

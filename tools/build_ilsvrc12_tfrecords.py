@@ -3,7 +3,9 @@
     .venv/bin/python tools/build_ilsvrc12_tfrecords.py --train DIR --validation DIR --out DIR [--synsets FILE]
 
 DIR holds one folder per class (named by its synset), or pictures whose names begin with the synset and an underscore.
-Started again after a kill it makes only the shards that are missing; counts.json, with their checksums, comes last.
+The official validation pictures, whose names say no class, need --validation_synsets FILE: a synset for each, in the
+order of their names. Started again after a kill the tool makes only the shards that are missing; counts.json, with
+their sizes and checksums, comes last.
 """
 
 import argparse
@@ -29,6 +31,7 @@ def main() -> None:
     parser.add_argument("--validation", type=pathlib.Path, required=True, help="the validation pictures")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="where the shards go")
     parser.add_argument("--synsets", type=pathlib.Path, help="synsets in label order (default: those found, sorted)")
+    parser.add_argument("--validation_synsets", type=pathlib.Path, help="a synset per validation picture, by name")
     parser.add_argument("--train_shards", type=int, default=1024)
     parser.add_argument("--validation_shards", type=int, default=128)
     parser.add_argument("--processes", type=int, default=multiprocessing.cpu_count())
@@ -46,14 +49,29 @@ def build(args: argparse.Namespace) -> int:
                 f"error: no pictures in {folder}: folders named by synset, or names that begin with it", file=sys.stderr
             )
             return 1
+    if args.validation_synsets:
+        paths, given = [path for path, _ in found["validation"]], args.validation_synsets.read_text().split()
+        if len(paths) != len(given):
+            print(
+                f"error: {len(given)} synsets in {args.validation_synsets} for {len(paths)} pictures", file=sys.stderr
+            )
+            return 1
+        found["validation"] = list(zip(sorted(paths, key=lambda path: path.name), given, strict=True))
     synsets = args.synsets.read_text().split() if args.synsets else sorted({s for _, s in found["train"]})
     strange = sorted({s for rows in found.values() for _, s in rows} - set(synsets))
     if strange:
-        print(f"error: {strange[0]} is not among the {len(synsets)} synsets: give the right --synsets", file=sys.stderr)
+        print(
+            f"error: {strange[0]} is not among the {len(synsets)} synsets: give the right --synsets, and "
+            "--validation_synsets for pictures whose names do not begin with theirs",
+            file=sys.stderr,
+        )
         return 1
     args.out.mkdir(parents=True, exist_ok=True)
     label_of = {synset: k for k, synset in enumerate(synsets, start=1)}
     facts: dict = {"shards": {}}
+    if not _same_plan(args.out / "plan", [[path.name, s] for rows in found.values() for path, s in rows], parts):
+        print(f"error: the shards in {args.out} are of other pictures: choose another --out", file=sys.stderr)
+        return 1
     for part, (_, nb_shards) in parts.items():
         rows = [(path, label_of[synset]) for path, synset in found[part]]
         random.Random(0).shuffle(rows)
@@ -65,14 +83,23 @@ def build(args: argparse.Namespace) -> int:
     return 0
 
 
+def _same_plan(path: pathlib.Path, rows: list, parts: dict) -> bool:
+    """Whether what lies there was made from the same pictures into as many shards; remembers it at the first time."""
+    plan = [rows, [number for _, number in parts.values()]]
+    digest = hashlib.sha256(json.dumps(plan).encode()).hexdigest()
+    if not path.is_file():
+        write_atomically(path, digest.encode())
+    return path.read_text() == digest
+
+
 def pictures(folder: pathlib.Path) -> list[tuple[pathlib.Path, str]]:
     """All pictures below a folder with their synsets: the folder's name, or the beginning of their own."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     return [(path, path.name.split("_")[0] if path.parent == folder else path.parent.name) for path in paths]
 
 
-def _write_all(jobs: list, processes: int, part: str) -> dict[str, str]:
-    """Shard name to checksum."""
+def _write_all(jobs: list, processes: int, part: str) -> dict[str, dict]:
+    """Shard name to its size and checksum."""
     # TensorFlow's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with context.Pool(min(processes, len(jobs))) as pool:
@@ -80,8 +107,8 @@ def _write_all(jobs: list, processes: int, part: str) -> dict[str, str]:
         return dict(sorted(done))
 
 
-def _write(job: tuple[pathlib.Path, list]) -> tuple[str, str]:
-    """Write one shard unless it is there; its name and checksum."""
+def _write(job: tuple[pathlib.Path, list]) -> tuple[str, dict]:
+    """Write one shard unless it is there; its name, size and checksum."""
     path, rows = job
     if not path.is_file():
         records = path.with_name(f".{path.name}.part")
@@ -89,7 +116,8 @@ def _write(job: tuple[pathlib.Path, list]) -> tuple[str, str]:
             for picture, label in rows:
                 writer.write(_record(picture, label))
         records.replace(path)
-    return path.name, hashlib.sha256(path.read_bytes()).hexdigest()
+    contents = path.read_bytes()
+    return path.name, {"bytes": len(contents), "sha256": hashlib.sha256(contents).hexdigest()}
 
 
 def _record(picture: pathlib.Path, label: int) -> bytes:

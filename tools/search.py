@@ -52,7 +52,6 @@ def main() -> None:
     if kind not in ("macs", "latency") or not 0 < float(share or 0) <= 1:
         parser.error(f"--budget {args.budget}: must be macs=SHARE or latency=SHARE, above 0 and at most 1")
     args.study.parent.mkdir(parents=True, exist_ok=True)
-    helpers = [subprocess.Popen([sys.executable, __file__, *_alone(sys.argv[1:])]) for _ in range(args.workers - 1)]
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         study_name=f"{pathlib.Path(args.script).stem} {args.learner} {args.budget}",
@@ -61,6 +60,8 @@ def main() -> None:
         load_if_exists=True,
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
     )
+    # Only now, because two that make the database at once get into each other's way.
+    helpers = [subprocess.Popen([sys.executable, __file__, *_alone(sys.argv[1:])]) for _ in range(args.workers - 1)]
     run = Runs(args.script, args.learner, kind, float(share), passed, args.study.parent)
     space = [parsed(text) for text in args.vary or SPACES[args.learner]]
     while sum(trial.state.is_finished() for trial in study.trials) < args.trials:

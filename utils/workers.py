@@ -1,6 +1,7 @@
 """Several workers on this machine: a process each, that meet through `TF_CONFIG`."""
 
 import contextlib
+import ctypes
 import json
 import os
 import pathlib
@@ -15,6 +16,7 @@ from typing import Any
 # What is left of the others when one has failed gets so long to end by itself.
 GRACE_SECONDS = 20.0
 LINES_OF_A_FAILED_WORKER = 5
+PR_SET_PDEATHSIG = 1
 
 
 def run(script: pathlib.Path, arguments: Sequence[str], devices: Sequence[str]) -> int:
@@ -41,8 +43,15 @@ def run(script: pathlib.Path, arguments: Sequence[str], devices: Sequence[str]) 
 
 
 def _start(command: list[str], environment: dict[str, str], log: pathlib.Path | None) -> subprocess.Popen:
-    with log.open("w") if log else contextlib.nullcontext() as file:
-        return subprocess.Popen(command, env=os.environ | environment, stdout=file, stderr=file)
+    with log.open("a") if log else contextlib.nullcontext() as file:
+        return subprocess.Popen(
+            command, env=os.environ | environment, stdout=file, stderr=file, preexec_fn=_end_with_parent
+        )
+
+
+def _end_with_parent() -> None:
+    """Have the kernel send this process SIGTERM when the launcher dies, even by kill -9: then it saves its state."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def environments(devices: Sequence[str]) -> list[dict[str, str]]:

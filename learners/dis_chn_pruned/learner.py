@@ -6,12 +6,12 @@ shrunk, so that the next stage trains the smaller one; the gradient of a pick co
 whole data set; the original network, whose features are reconstructed, is the pretrained one in every stage.
 """
 
+import itertools
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import keras
 
-from secateur.datasets.arrays import take
 from secateur.export import NB_PICTURES_CHECKED, shrink_checked
 from secateur.learners.dis_chn_pruned.config import DisChnPrunedConfig
 from secateur.learners.dis_chn_pruned.layers import with_head, without_head
@@ -114,6 +114,8 @@ class DisChnPrunedLearner:
                 self.config.dcp_lrn_rate_adam,
                 self.config.dcp_loss,
             )
+            if problem.nb_batches < self._nb_batches:
+                self.run.say(f"{name}: memory for {problem.nb_batches} of {self._nb_batches} batches")
             with self.run.progress(f"{name}: {nb_kept} of {group.size}", 0, nb_picks) as progress:
                 kept = select_channels(
                     problem,
@@ -140,10 +142,17 @@ class DisChnPrunedLearner:
         seed = stream_seed(self.run, name)
         return Search(config.dcp_selection, self._nb_iters_layer, config.dcp_adaptive_eps, multiple, seed)
 
-    def _pictures(self, name: str, data: Dataset) -> list:
-        batch_size = min(self.task.recipe.batch_size, self.config.dcp_nb_smpls)
-        batches = data.train_batches(batch_size, stream_seed(self.run, name))
-        return take(batches, self.config.dcp_nb_smpls // batch_size)
+    @property
+    def _batch_size(self) -> int:
+        return min(self.task.recipe.batch_size, self.config.dcp_nb_smpls)
+
+    @property
+    def _nb_batches(self) -> int:
+        return self.config.dcp_nb_smpls // self._batch_size
+
+    def _pictures(self, name: str, data: Dataset) -> Iterator:
+        batches = data.train_batches(self._batch_size, stream_seed(self.run, name))
+        return itertools.islice(batches, self._nb_batches)
 
     def _shrink(self, stage: PruneStage, keep: dict[str, list[int]], data: Dataset) -> None:
         """Replace the masked model by the smaller one of the same function; the gate stops the run if it is not."""

@@ -1,6 +1,7 @@
 """The channel-selection problem of one group: cached inputs of the layers that read it, their loss, their kernels."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 import keras
@@ -14,6 +15,8 @@ from secateur.learners.dis_chn_pruned.layers import split_at
 BATCHES_PER_PICK = 4
 # The adaptive stop compares losses of neighbouring picks: always the same batches, so that noise cancels.
 BATCHES_PER_LOSS = 8
+# What is kept of large pictures: VGG16's first group at 224 pixels would need 66 GB for the default number of them.
+CACHE_BYTES = 2 << 30
 # (reconstruction, discrimination)
 LOSS_WEIGHTS = {"both": (1.0, 1.0), "reconstruction": (1.0, 0.0), "discrimination": (0.0, 1.0)}
 
@@ -50,7 +53,7 @@ class SelectionProblem:
         reference: pictures to what the original network makes at the readers, in their order.
         readers: layer to the channel of each of its input positions, -1 where it is not of the group.
         loss: (labels [B], logits [B, K]) to a scalar.
-        batches: (images, labels) pairs kept for the selection.
+        batches: (images, labels) pairs; as many are kept for the selection as `CACHE_BYTES` allows, at least 8.
         learning_rate: Adam's.
         terms: which losses count, a key of `LOSS_WEIGHTS`.
     """
@@ -77,6 +80,10 @@ class SelectionProblem:
         self._gradients_of = tf.function(self._gradients)
         self._tune_on = tf.function(self._tune)
         self.nb_channels = 1 + max(int(channels.max()) for channels in readers.values())
+
+    @property
+    def nb_batches(self) -> int:
+        return len(self._cache)
 
     def norms(self) -> np.ndarray:
         """||dL/dW_j||_F of every channel at the current kernels, [C]."""
@@ -141,11 +148,16 @@ class SelectionProblem:
 
 
 def _cache(prefix: keras.Model, reference: keras.Model, batches: Iterable) -> list:
-    """Per batch: the tensors that cross the cut, the original network's outputs there, the labels."""
-    return [
-        (_as_list(prefix(images, training=False)), _as_list(reference(images, training=False)), labels)
-        for images, labels in batches
-    ]
+    """Per batch: the tensors that cross the cut, the original network's outputs there, the labels; to `CACHE_BYTES`."""
+    cached: list = []
+    nb_bytes = 0
+    for images, labels in batches:
+        before, after = _as_list(prefix(images, training=False)), _as_list(reference(images, training=False))
+        cached.append((before, after, labels))
+        nb_bytes += sum(math.prod(tensor.shape) * tensor.dtype.size for tensor in (*before, *after))
+        if nb_bytes > CACHE_BYTES and len(cached) >= BATCHES_PER_LOSS:
+            break
+    return cached
 
 
 def _as_list(tensors: object) -> list[tf.Tensor]:

@@ -1,5 +1,6 @@
 import hashlib
 import io
+import pathlib
 import tarfile
 import urllib.error
 import urllib.request
@@ -82,12 +83,29 @@ def test_download_is_checked_unpacked_and_kept(small, tmp_path, monkeypatch):
     assert cifar10.load(None, target).nb_train == 15
 
 
+def test_a_kill_while_unpacking_leaves_nothing_behind(small, tmp_path, monkeypatch):
+    serve(monkeypatch, archive_of(small))
+    whole = tarfile.TarFile.extractall
+
+    def killed(self, path, **_):
+        (pathlib.Path(path) / cifar10.FOLDER).mkdir()
+        (pathlib.Path(path) / cifar10.FOLDER / "test_batch.bin").write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tarfile.TarFile, "extractall", killed)
+    with pytest.raises(KeyboardInterrupt):
+        cifar10.load(None, tmp_path / "data")
+    monkeypatch.setattr(tarfile.TarFile, "extractall", whole)
+    serve(monkeypatch, archive_of(small))
+    assert cifar10.load(None, tmp_path / "data").nb_train == 15
+
+
 def test_download_with_a_wrong_checksum_leaves_nothing(small, tmp_path, monkeypatch):
     serve(monkeypatch, archive_of(small))
     monkeypatch.setattr(cifar10, "SHA256", "0" * 64)
     with pytest.raises(RunError, match="has SHA-256"):
         cifar10.load(None, tmp_path / "data")
-    assert not (tmp_path / "data").exists()
+    assert [path.name for path in (tmp_path / "data").iterdir()] == [".lock"]
 
 
 def test_no_network_names_three_ways(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -34,10 +35,10 @@ def shards(tmp_path_factory) -> pathlib.Path:
     return root
 
 
-def build(root: pathlib.Path) -> subprocess.CompletedProcess:
+def build(root: pathlib.Path, *more: str, check: bool = True) -> subprocess.CompletedProcess:
     command = [sys.executable, str(TOOL), "--train", str(root / "train"), "--validation", str(root / "val")]
     command += ["--out", str(root / "out"), "--train_shards", "4", "--validation_shards", "2", "--processes", "1"]
-    return subprocess.run(command, check=True, capture_output=True, text=True)
+    return subprocess.run([*command, *more], check=check, capture_output=True, text=True)
 
 
 def load(shards: pathlib.Path) -> ilsvrc12.RecordDataset:
@@ -60,6 +61,38 @@ def test_records_of_the_tool_come_back(shards):
     assert data.pictures(5, seed=0).shape == (5, 16, 16, 3)
     facts = json.loads((shards / "out" / "counts.json").read_text())
     assert len(facts["shards"]) == 6
+    path = shards / "out" / "train-00000-of-00004"
+    assert facts["shards"][path.name]["bytes"] == path.stat().st_size
+
+
+def test_a_shard_of_another_size_is_named_at_once(shards, tmp_path):
+    shutil.copytree(shards / "out", tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "train-00001-of-00004"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(RunError, match=r"train-00001-of-00004 has \d+ bytes, \d+ when it was made"):
+        ilsvrc12.load(tmp_path)
+
+
+def test_the_tool_refuses_to_mix_pictures(shards):
+    (shards / "train" / "n01" / "n01_new.JPEG").write_bytes(jpeg(1))
+    found = build(shards, check=False)
+    (shards / "train" / "n01" / "n01_new.JPEG").unlink()
+    assert found.returncode == 1
+    assert "are of other pictures: choose another --out" in found.stderr
+
+
+def test_validation_pictures_without_a_synset_in_their_names(shards, tmp_path):
+    (tmp_path / "val").mkdir()
+    for k in range(3):
+        (tmp_path / "val" / f"ILSVRC2012_val_{k}.JPEG").write_bytes(jpeg(60 * k))
+    (tmp_path / "train").symlink_to(shards / "train")
+    found = build(tmp_path, check=False)
+    assert "ILSVRC2012 is not among the 3 synsets" in found.stderr
+    assert "--validation_synsets" in found.stderr
+    (tmp_path / "synsets.txt").write_text("n01\nn02\nn03\n")
+    build(tmp_path, "--validation_synsets", str(tmp_path / "synsets.txt"))
+    ((images, labels),) = load(tmp_path).eval_batches(4)
+    np.testing.assert_array_equal(np.array(values(images)) // 60, labels)
 
 
 def test_the_tool_makes_only_what_is_missing(shards):
@@ -102,11 +135,17 @@ def test_held_out_shards_leave_the_training(shards):
     assert sum(len(labels) for _, labels in data.eval_batches(4)) == 6
 
 
+PNG = tf.io.encode_png(np.zeros((9, 9, 3), np.uint8)).numpy()
+# Cut off, no header behind the first bytes, nothing at all, rubbish, half of another format.
+BROKEN = [jpeg(0)[:-40], jpeg(0)[:4] + bytes(200) + jpeg(0)[204:], b"", b"rubbish", PNG[:-30]]
+
+
 def broken_shards(tmp_path, count: int) -> ilsvrc12.RecordDataset:
     for part, number in (("train", 1), ("validation", 1)):
         with tf.io.TFRecordWriter(str(tmp_path / f"{part}-00000-of-0000{number}")) as writer:
             for k in range(count + 4):
-                contents = jpeg(k) if k >= count else jpeg(k)[:-40]
+                # What stands behind the end of a JPEG does not matter.
+                contents = jpeg(10 * k) + bytes(100) if k >= count else BROKEN[k]
                 feature = {
                     "image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[contents])),
                     "image/class/label": tf.train.Feature(int64_list=tf.train.Int64List(value=[1])),
@@ -118,27 +157,57 @@ def broken_shards(tmp_path, count: int) -> ilsvrc12.RecordDataset:
 
 
 def test_broken_pictures_are_named_and_left_out(tmp_path, capfd):
-    data = broken_shards(tmp_path, count=3)
-    assert sum(len(labels) for _, labels in data.eval_batches(2)) == 4
+    data = broken_shards(tmp_path, count=5)
+    found = [value for images, _ in data.eval_batches(2) for value in values(images)]
+    assert found == [50, 60, 70, 80]
     # They are decoded in parallel: in no order.
-    assert sorted(data.broken) == ["0.JPEG", "1.JPEG", "2.JPEG"]
+    assert sorted(data.damage.names) == [f"{k}.JPEG" for k in range(5)]
     shown = capfd.readouterr().err
-    assert all(f"{k}.JPEG is broken and left out" in shown for k in range(3))
-    assert "(3 so far)" in shown
+    assert all(f"{k}.JPEG is broken and left out" in shown for k in range(5))
+    assert "(5 so far)" in shown
 
 
-def test_too_many_broken_pictures_end_the_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(ilsvrc12, "BROKEN_LIMIT", 2)
+@pytest.mark.parametrize("first", [1, 4, 6])
+def test_batches_go_on_exactly_around_broken_pictures_and_cuts(tmp_path, first):
+    broken_shards(tmp_path, count=2)
+    path = tmp_path / "train-00000-of-00001"
+    path.write_bytes(path.read_bytes()[:-5])  # five of six records, two of them broken
+
+    def batches(first_step: int):
+        return iter(ilsvrc12.load(tmp_path, 16).train_batches(2, seed=3, first_step=first_step))
+
+    undisturbed = batches(0)
+    for _ in range(first):
+        next(undisturbed)
+    for (images, labels), (again, labels_again), _ in zip(undisturbed, batches(first), range(5), strict=False):
+        np.testing.assert_array_equal(images, again)
+        np.testing.assert_array_equal(labels, labels_again)
+
+
+def test_too_many_broken_pictures_end_the_run(tmp_path):
     data = broken_shards(tmp_path, count=3)
+    data.damage.limit = 2
     with pytest.raises(RunError, match=r"more than 2 pictures are broken, \d\.JPEG"):
         list(data.eval_batches(2))
 
 
-def test_a_truncated_shard(tmp_path):
+@pytest.mark.parametrize(("cut", "left"), [(-5, 3), (6, 0)])
+def test_a_truncated_shard_is_named_and_its_rest_left_out(tmp_path, capfd, cut, left):
     data = broken_shards(tmp_path, count=0)
     path = tmp_path / "validation-00000-of-00001"
-    path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(RunError, match="a shard of ILSVRC-12 is truncated"):
+    path.write_bytes(path.read_bytes()[:cut])
+    assert sum(len(labels) for _, labels in data.eval_batches(2)) == left
+    assert data.damage.names == [str(path)]
+    assert f"{path} is cut off after {left} records" in capfd.readouterr().err
+
+
+def test_an_altered_shard_is_named(tmp_path):
+    data = broken_shards(tmp_path, count=0)
+    path = tmp_path / "validation-00000-of-00001"
+    contents = bytearray(path.read_bytes())
+    contents[100] ^= 255
+    path.write_bytes(contents)
+    with pytest.raises(RunError, match=r"validation-00000-of-00001 is altered: delete it"):
         list(data.eval_batches(2))
 
 

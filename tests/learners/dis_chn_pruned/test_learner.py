@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from secateur.datasets.arrays import take
 from secateur.export import EquivalenceError, save_keras, shrunk
 from secateur.learners.dis_chn_pruned import learner as module
 from secateur.learners.dis_chn_pruned.config import DisChnPrunedConfig
@@ -59,7 +60,7 @@ def test_without_fine_tuning_the_statistics_are_the_shrunk_networks_own(task, tm
     stages = {path.stem for path in (tmp_path / "run" / "stages").iterdir()}
     assert {"recalibrate", "fine_tune"} <= stages
     before = learner.export().get_layer("stage3_block1_conv2_norm").moving_mean.numpy()
-    images = np.concatenate([x for x, _ in module.take(task.load_data().train_batches(16, 1), 20)])
+    images = np.concatenate([x for x, _ in take(task.load_data().train_batches(16, 1), 20)])
     tensor = learner.export().get_layer("stage3_block1_conv2").output
     features = keras.Model(learner.export().input, tensor)(images)
     np.testing.assert_allclose(before, np.mean(features, (0, 1, 2)), atol=0.2 * np.std(features))
