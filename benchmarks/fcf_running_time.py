@@ -18,10 +18,11 @@ from turns import write
 
 from secateur import export
 from secateur.learners.fcf import squeeze
+from secateur.learners.fcf.counts import nb_filters
 from secateur.nets.resnet import resnet_ilsvrc12
 from secateur.pruning import ChannelGraph, cost, shrink
 from secateur.pruning.blocks import branch_convolutions
-from secateur.pruning.widths import first_channels, nb_kept
+from secateur.pruning.widths import first_channels
 
 WIDTH, SIZE = 256, 14
 LAYER_RATES = (0.14, 0.25, 0.35, 0.5)
@@ -46,7 +47,7 @@ def convolution(nb_read: int, nb_made: int, kernel: int = 3) -> keras.Model:
 
 def layer_row(rate: float) -> dict:
     """One convolution, a share of its filters and of its input channels removed."""
-    kept = WIDTH - int(WIDTH * rate)
+    kept = nb_filters(WIDTH, rate)
     dense, small = convolution(WIDTH, WIDTH), convolution(kept, kept)
     vector = np.zeros(WIDTH, np.float32)
     vector[np.sort(np.random.default_rng(0).permutation(WIDTH)[:kept])] = 1.0
@@ -68,7 +69,7 @@ def layer_row(rate: float) -> dict:
 def group_model(dense: keras.Model, rate: float) -> tuple[keras.Model, int]:
     """Every channel group narrower by the rate; and its MACs."""
     groups = {name: group.size for name, group in ChannelGraph(dense).groups.items() if group.prunable}
-    small = shrink(dense, first_channels({name: nb_kept(size, rate) for name, size in groups.items()}))
+    small = shrink(dense, first_channels({name: nb_filters(size, rate) for name, size in groups.items()}))
     return small, cost.macs(small)
 
 
@@ -76,7 +77,7 @@ def filter_model(dense: keras.Model, rate: float, folder: pathlib.Path) -> tuple
     """Random filters removed in every block; the fastest form of each layer, and the MACs by the paper's count."""
     graph, generator = ChannelGraph(dense), np.random.default_rng(0)
     sizes = {name: dense.get_layer(name).filters for name in branch_convolutions(graph.record)}
-    kept = {n: np.sort(generator.permutation(size)[: nb_kept(size, rate)]).tolist() for n, size in sizes.items()}
+    kept = {n: np.sort(generator.permutation(size)[: nb_filters(size, rate)]).tolist() for n, size in sizes.items()}
     found = squeeze.masks(graph, kept)
     masked = keras.models.clone_model(dense)
     masked.set_weights(dense.get_weights())

@@ -46,10 +46,11 @@ def runner(step: Step) -> Callable[[int], None]:
 
 def joint(kind: str, solver: str) -> Step:
     config, dense = FcfConfig(), resnet((32, 32, 3), 10, 20)
-    scope, model = GroupScope(ChannelGraph(dense)), precision.to_training(dense, kind)
-    sizes = [len(values) for values in scope.magnitudes().values()]
+    scope, model = GroupScope(ChannelGraph(dense), config.fcf_form), precision.to_training(dense, kind)
+    magnitudes = list(scope.magnitudes().values())
+    sizes = [len(values) for values in magnitudes]
     counts = [size * 3 // 4 for size in sizes]
-    state = AdmmState(sizes, counts)
+    state = AdmmState(magnitudes, counts)
     solve = ops.box_projection if solver == "bisection" else OsqpProjection(sizes, counts)
     rho = Rho(config.fcf_rho_init, config.fcf_rho_max, 1000)
     return admm_step(

@@ -1,4 +1,4 @@
-"""Soft masks: a scalar for each channel, multiplied into the kernels that read or make it.
+"""Soft masks: a scalar for each channel, multiplied into the kernels that read it or the norms that make it.
 
 A scalar of 0 in every kernel that reads a channel is what `mask` means by a removed one, so scalars that have become 0
 or 1 can be shrunk exactly.
@@ -21,7 +21,7 @@ class Gate:
 
     Attributes:
         layer: its name.
-        axis: of the kernel, the one of the channels.
+        axis: of its first weight (a kernel, a norm's scale), the one of the channels.
         rows, columns: of the scalar [G, C] for each place on that axis; row -1 where none applies.
     """
 
@@ -45,18 +45,27 @@ def reader_gates(graph: ChannelGraph, groups: Sequence[str]) -> list[Gate]:
     return gates
 
 
-def maker_gates(model: keras.Model, layers: Sequence[str]) -> list[Gate]:
-    """Gates of layers on the filters that they make; row g of the scalars belongs to `layers[g]`."""
+def maker_gates(graph: ChannelGraph, layers: Sequence[str]) -> list[Gate]:
+    """Gates of layers on the filters that they make; row g of the scalars belongs to `layers[g]`.
+
+    Where a batch norm stands straight behind the layer its scale takes the scalars: it would divide out what multiplies
+    the filter. A scalar of 0 then leaves the constant that the norm makes of a filter of zeros.
+    """
+    readers = {id(call.inputs[0]): call.layer for call in graph.record.calls}
+    calls = {call.layer.name: call for call in graph.record.calls}
     gates = []
     for row, name in enumerate(layers):
-        _, axis = rules.axes_of(model.get_layer(name))[0]
-        size = model.get_layer(name).weights[0].shape[axis]
+        _, axis = rules.axes_of(calls[name].layer)[0]
+        size = calls[name].layer.weights[0].shape[axis]
+        norm = readers.get(id(calls[name].outputs[0]))
+        if isinstance(norm, keras.layers.BatchNormalization) and norm.scale:
+            name, axis = norm.name, 0
         gates.append(Gate(name, axis, np.full(size, row), np.arange(size)))
     return gates
 
 
 def gated_kernels(model: keras.Model, gates: Sequence[Gate], scalars_GxC: Any) -> list[tuple[keras.Variable, Any]]:
-    """Each gated layer's kernel and the tensor that stands for it: kernel times scalars.
+    """Each gated layer's first weight and the tensor that stands for it: weight times scalars.
 
     For `keras.StatelessScope(state_mapping=...)`, in which the model computes with the tensors.
     """

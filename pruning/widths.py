@@ -116,8 +116,12 @@ def nb_kept(nb_channels: int, ratio: float, multiple: int = 1) -> int:
     Args:
         multiple: the number is rounded up to a multiple of this, but never above `nb_channels`.
     """
-    removed = int(nb_channels * ratio + 1e-9)
-    return min(-(-(nb_channels - removed) // multiple) * multiple, nb_channels)
+    return rounded_up(nb_channels - int(nb_channels * ratio + 1e-9), nb_channels, multiple)
+
+
+def rounded_up(width: int, size: int, multiple: int) -> int:
+    """The next multiple, but never above `size`."""
+    return min(-(-width // multiple) * multiple, size)
 
 
 def rounded(widths: Widths, multiple: int, cost: WidthCost) -> dict[str, int]:

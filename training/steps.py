@@ -39,6 +39,11 @@ def moving_statistics(model: keras.Model) -> list[keras.Variable]:
     return [v for v in model.non_trainable_variables if keras.backend.is_float_dtype(v.dtype)]
 
 
+def own_losses(model: keras.Model) -> tf.Tensor:
+    """The sum of what the model's layers added in its last call (regularizers, `add_loss`)."""
+    return tf.add_n([tf.zeros([]), *(tf.cast(value, tf.float32) for value in model.losses)])
+
+
 def apply_gradients(
     optimizer: keras.optimizers.Optimizer,
     gradients: Sequence[tf.Tensor],
@@ -107,8 +112,8 @@ def train_step(
             auxiliary = [loss(labels, head) for head in heads]
             soft = [distillation(images, logits)] if distillation else []
             sparse = [norm_l1 * tf.reduce_sum(tf.abs(tf.convert_to_tensor(scale))) for scale in scales]
-            own = [tf.cast(value, tf.float32) for value in model.losses]
-            objective = tf.add_n([data_loss, *auxiliary, *soft, *sparse, *own, l2_loss(kernels, weight_decay)])
+            rest = [own_losses(model), l2_loss(kernels, weight_decay)]
+            objective = tf.add_n([data_loss, *auxiliary, *soft, *sparse, *rest])
             objective = optimizer.scale_loss(objective)
         apply_gradients(optimizer, tape.gradient(objective, variables), variables, moving)
         metrics = {"loss": data_loss, "accuracy": batch_accuracy(labels, logits)}

@@ -18,8 +18,11 @@ from secateur.training.steps import (
     forward,
     l2_loss,
     moving_statistics,
+    own_losses,
 )
 
+# How far below 1 the scalars of the last channels begin.
+START_SPREAD = 1e-3
 # (a [G, C], counts [G], mask [G, C]) to z1 [G, C].
 BoxProjection = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -28,20 +31,26 @@ class AdmmState:
     """Scalars, their copies, multipliers and the penalty's step of G groups.
 
     Args:
-        sizes: channels of each group.
+        magnitudes: of the channels of each group, which say in what order they begin.
         counts: how many of them stay.
 
     Attributes:
-        v, z1, z2, y1, y2: variables [G, C], C the largest size; v begins at 1, the rest at 0.
+        v, z1, z2, y1, y2: variables [G, C], C the largest size; v begins at 1, the rest at 0. Differs from the paper:
+            v begins up to a thousandth below 1, in the order of the magnitudes, because channels that the loss does not
+            see (dead ones) would keep equal scalars for ever.
         steps: how many steps were made, which says what rho is.
     """
 
-    def __init__(self, sizes: Sequence[int], counts: Sequence[int]):
+    def __init__(self, magnitudes: Sequence[np.ndarray], counts: Sequence[int]):
+        sizes = [len(values) for values in magnitudes]
         self.mask = np.zeros((len(sizes), max(sizes)), np.float32)
         for row, size in enumerate(sizes):
             self.mask[row, :size] = 1.0
         self.counts = np.array(counts, np.float32)
-        self.v = keras.Variable(self.mask, name="v")
+        start = self.mask.copy()
+        for row, values in enumerate(magnitudes):
+            start[row, np.argsort(-values, kind="stable")] = 1.0 - START_SPREAD * np.arange(len(values)) / len(values)
+        self.v = keras.Variable(start, name="v")
         self.z1, self.z2, self.y1, self.y2 = (
             keras.Variable(np.zeros_like(self.mask), trainable=False, name=name) for name in ("z1", "z2", "y1", "y2")
         )
@@ -128,11 +137,14 @@ def admm_step(
             logits = forward(model, images, gated_kernels(model, gates, scalars))
             data_loss = loss(labels, logits)
             soft = distillation(images, logits) if distillation else 0.0
-            objective = optimizer.scale_loss(data_loss + soft + l2_loss(kernels, weight_decay))
+            objective = optimizer.scale_loss(data_loss + soft + own_losses(model) + l2_loss(kernels, weight_decay))
         *gradients, in_scalars = tape.gradient(objective, [*variables, scalars])
         apply_gradients(optimizer, gradients, variables, moving)
         (in_scalars,) = parallel.average([in_scalars / optimizer.scale_loss(1.0)])
-        update_scalars(in_scalars)
+        if tf.reduce_all(
+            tf.math.is_finite(in_scalars)
+        ):  # else float16 overflowed, and the optimizer skips its step too
+            update_scalars(in_scalars)
         distance = tf.reduce_max(ops.distance_to_binary(tf.convert_to_tensor(state.v), tf.constant(state.mask)))
         return {"loss": data_loss, "accuracy": batch_accuracy(labels, logits), "to_binary": distance}
 

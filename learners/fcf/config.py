@@ -8,6 +8,7 @@ from secateur.utils.flags import check_above_zero, check_least, check_share, opt
 SCOPES = ("group", "filter")
 RANKINGS = ("uniform", "global")
 SOLVERS = ("bisection", "osqp")
+FORMS = ("fastest", "squeeze")
 # Above it the plain gradient step on the scalars overshoots: 2 * rate * alpha * rho < 4 / 3.
 STABLE = 4 / 3
 
@@ -37,10 +38,15 @@ class FcfConfig:
         "bisection", "of the box and count constraint: inside the graph, or the OSQP package", choices=SOLVERS
     )
     fcf_lrn_rate: float = option(0.1, "learning rate of the scalars, plain gradient descent")
-    fcf_alpha: float = option(0.99, "weight of the constraints against the loss in the scalars' gradient, 0 to 1")
+    fcf_alpha: float = option(0.65, "weight of the constraints against the loss in the scalars' gradient, 0 to 1")
     fcf_rho_init: float = option(0.01, "penalty at the first step")
     fcf_rho_max: float = option(6.0, "penalty at its highest")
     fcf_rho_share: float = option(0.5, "share of the joint training after which the penalty is highest, 0 to 1")
+    fcf_form: str = option(
+        "fastest",
+        "of --fcf_scope filter: each layer as LiteRT runs it fastest, or all that can be squeezed and expanded as such",
+        choices=FORMS,
+    )
     channel_multiple: str = option(
         "1",
         "round the number of kept channels up to a multiple of this; auto: the multiple that LiteRT runs fastest at "
@@ -56,11 +62,13 @@ class FcfConfig:
         if self.target and self.fcf_scope == "filter":
             raise ValueError("--fcf_scope filter takes a ratio; a target needs --fcf_scope group")
         multiple_of(self.channel_multiple)
+        if self.channel_multiple == "auto" and self.fcf_scope == "filter":
+            raise ValueError("--channel_multiple auto needs --fcf_scope group: single filters leave no narrower layers")
         self._check_admm()
 
     def _check_admm(self) -> None:
-        check_least(self, 0, "fcf_nb_epochs", "fcf_nb_epochs_ft")
-        check_above_zero(self, "fcf_lrn_rate", "fcf_rho_init")
+        check_least(self, 0, "fcf_nb_epochs_ft")
+        check_above_zero(self, "fcf_nb_epochs", "fcf_lrn_rate", "fcf_rho_init")
         check_share(self, "the weight of the constraints", "fcf_alpha")
         check_share(self, "a share of the joint training", "fcf_rho_share")
         if self.fcf_rho_max < self.fcf_rho_init:

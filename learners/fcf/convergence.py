@@ -10,9 +10,8 @@ from secateur.learners.fcf.admm import AdmmState
 from secateur.training.run import Run
 from secateur.utils.charts import lines_svg
 from secateur.utils.errors import RunError
-from secateur.utils.files import write_atomically
 
-STAGE = "admm_scalars"
+STAGE = "admm"
 # How far from 0 and 1 a scalar may be at the end; what the released code rounds.
 TOLERANCE = 0.1
 
@@ -25,17 +24,16 @@ def log(run: Run, names: Sequence[str], state: AdmmState, step: int) -> None:
     run.log(STAGE, step, {f"kept/{name}": float(n) for name, n in zip(names, live, strict=True)})
 
 
-def draw(run: Run) -> None:
-    """`scalars.svg` beside the metrics: the distance to {0, 1} of each row over the steps."""
+def chart(run: Run) -> str:
+    """An SVG picture of what was logged: the distance to {0, 1} of each row over the steps; "" without any."""
+    path = run.directory / "metrics.jsonl"
     series: dict[str, list[tuple[float, float]]] = {}
-    for line in (run.directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         entry = json.loads(line)
         found = {key: value for key, value in entry.items() if key.startswith("distance/")}
         for key, value in found.items():
             series.setdefault(key.removeprefix("distance/"), []).append((entry["step"], value))
-    if series:
-        chart = lines_svg("Distance of the scalars to 0 or 1", series, "step", "largest in each row")
-        write_atomically(run.directory / "scalars.svg", chart.encode())
+    return lines_svg("Distance of the scalars to 0 or 1", series, "step", "largest in each row") if series else ""
 
 
 def refuse_undecided(names: Sequence[str], counts: Mapping[str, int], state: AdmmState) -> None:

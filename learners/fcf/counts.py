@@ -10,10 +10,15 @@ import numpy as np
 from secateur import export
 from secateur.learners.fcf.config import FcfConfig
 from secateur.pruning import ChannelGraph, rules
-from secateur.pruning.widths import Family, Widths, global_widths, multiple_of, nb_kept, uniform_widths
+from secateur.pruning.widths import Family, Widths, global_widths, multiple_of, rounded_up, uniform_widths
 
 # Bounds on the share of a layer that one ranking of all filters may leave (the released code's).
 LEAST, MOST = 0.1, 0.9
+
+
+def nb_filters(size: int, ratio: float, multiple: int = 1) -> int:
+    """The paper's count: the whole part of (1 - ratio) * size, at least one, here rounded up to a multiple."""
+    return rounded_up(max(1, int((1 - ratio) * size + 1e-9)), size, multiple)
 
 
 def filter_magnitudes(model: keras.Model, layer: str) -> np.ndarray:
@@ -56,9 +61,10 @@ def planned_counts(
         counts = export.widths_for_target(*config.target, dense, dense, family, multiple, folder)
     elif config.fcf_ranking == "uniform":
         ratio = config.fcf_prune_ratio
-        counts = {name: max(1, nb_kept(len(values), ratio, multiple)) for name, values in magnitudes.items()}
+        counts = {name: nb_filters(len(values), ratio, multiple) for name, values in magnitudes.items()}
     else:
-        counts = family(1 - config.fcf_prune_ratio)
-    if config.channel_multiple == "auto" and config.fcf_scope == "group":
+        sizes = {name: len(values) for name, values in magnitudes.items()}
+        counts = {name: rounded_up(n, sizes[name], multiple) for name, n in family(1 - config.fcf_prune_ratio).items()}
+    if config.channel_multiple == "auto" and config.target != "latency":
         counts = export.fastest_multiple(dense, counts, folder)["widths"]
     return dict(counts)

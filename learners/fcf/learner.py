@@ -8,8 +8,11 @@ rounded once, at the end.
 """
 
 import dataclasses
+import itertools
+from collections.abc import Mapping
 
 import keras
+import numpy as np
 
 from secateur import export
 from secateur.learners.fcf import convergence, ops
@@ -19,17 +22,21 @@ from secateur.learners.fcf.counts import planned_counts
 from secateur.learners.fcf.osqp_projection import OsqpProjection
 from secateur.learners.fcf.scopes import SCOPES, Scope
 from secateur.pruning import ChannelGraph
+from secateur.training import parallel
 from secateur.training.distillation import distillation_loss
 from secateur.training.loop import fit
 from secateur.training.precision import to_training
 from secateur.training.pretrained import load_pretrained
-from secateur.training.recalibrate import recalibrate_stage
+from secateur.training.recalibrate import NB_BATCHES, recalibrate, recalibrate_stage
 from secateur.training.run import Run
 from secateur.training.task import Dataset, Phase, Task
-from secateur.training.train import course_of, train_model
+from secateur.training.train import course_of, stream_seed, train_model
+from secateur.utils.files import write_atomically
 
 # Of the fine-tuning's epochs, for the joint training.
 SHARE_OF_TUNING = 0.25
+# Flags of what comes after the joint training.
+LATER_FLAGS = ("fcf_nb_epochs_ft", "fcf_form")
 # Points of the drawing of the scalars' convergence.
 NB_POINTS = 100
 
@@ -51,17 +58,17 @@ class FcfLearner:
             return
         data = self.task.load_data()
         pictures = data.pictures(export.NB_PICTURES_CHECKED, self.run.seed)
-        scope: Scope = SCOPES[self.config.fcf_scope](ChannelGraph(dense))
+        scope: Scope = SCOPES[self.config.fcf_scope](ChannelGraph(dense), self.config.fcf_form)
         magnitudes = scope.magnitudes()
         counts = self.run.stage(
             "counts", lambda: planned_counts(self.config, dense, magnitudes, self.run.directory / "widths"), alone=True
         )
-        sizes = {name: len(values) for name, values in magnitudes.items()}
-        kept = self._train_scalars(scope, sizes, counts, data)
+        kept = self._train_scalars(scope, magnitudes, counts, data)
+        unsqueezed = scope.unsqueezed(self._model, kept)
         pruned, error = scope.pruned(self._model, kept, pictures)
         self._model = to_training(pruned, self.run.precision, self.run.sync_bn)
         recalibrate_stage(self._model, self.task, data, self.run)
-        before = self.run.stage("before", lambda: self._accuracy(data), alone=True)
+        before = self.run.stage("before", lambda: self._before_tuning(unsqueezed, data), alone=True)
         phase = self._phase(self.config.fcf_nb_epochs_ft, 1.0)
         train_model(
             self._model, self.task, data, self.run, "fine_tune", phase, replaced=scope.replaced(self._model, kept)
@@ -77,15 +84,20 @@ class FcfLearner:
         return self._model
 
     def _train_scalars(
-        self, scope: Scope, sizes: dict[str, int], counts: dict[str, int], data: Dataset
+        self, scope: Scope, magnitudes: Mapping[str, np.ndarray], counts: dict[str, int], data: Dataset
     ) -> dict[str, list[int]]:
         """The joint training of weights and scalars; the rows' kept channels."""
         config, phase = self.config, self._phase(self.config.fcf_nb_epochs, SHARE_OF_TUNING)
         course = course_of(self.task, data, self.run, "admm", phase)
         nb_steps, optimizer = course.nb_steps, course.optimizer
-        shape = [sizes[name] for name in scope.rows], [counts[name] for name in scope.rows]
-        state = AdmmState(*shape)
-        solve = ops.box_projection if config.fcf_solver == "bisection" else OsqpProjection(*shape)
+        rows = [magnitudes[name] for name in scope.rows]
+        numbers = [counts[name] for name in scope.rows]
+        state = AdmmState(rows, numbers)
+        solve = (
+            ops.box_projection
+            if config.fcf_solver == "bisection"
+            else OsqpProjection([len(values) for values in rows], numbers)
+        )
         rho = Rho(config.fcf_rho_init, config.fcf_rho_max, round(config.fcf_rho_share * nb_steps))
         step = admm_step(
             self._model,
@@ -108,19 +120,31 @@ class FcfLearner:
         def train() -> dict:
             variables = [*self._model.variables, *optimizer.variables, *state.variables]
             fit(step, course.batches, nb_steps, self.run, "admm", variables, [log])
-            convergence.draw(self.run)
             convergence.refuse_undecided(scope.rows, counts, state)
             kept = dict(zip(scope.rows, [channels.tolist() for channels in state.kept()], strict=True))
-            return {"kept": kept, "epochs": phase.nb_epochs, "steps": nb_steps}
+            chart = convergence.chart(self.run)
+            return {"kept": kept, "epochs": phase.nb_epochs, "steps": nb_steps, "chart": chart}
 
-        # Another length of fine-tuning is another run, which finds the joint training done.
-        own = {name: value for name, value in dataclasses.asdict(config).items() if name != "fcf_nb_epochs_ft"}
-        return self.run.stage("admm", train, self._model.variables, key=[self.run.config | {"config": own}])["kept"]
+        # Another fine-tuning or another form is another run, which finds the joint training done.
+        own = {name: value for name, value in dataclasses.asdict(config).items() if name not in LATER_FLAGS}
+        done = self.run.stage("admm", train, self._model.variables, key=[self.run.config | {"config": own}])
+        if done["chart"] and parallel.is_primary():
+            write_atomically(self.run.directory / "scalars.svg", done["chart"].encode())
+        return done["kept"]
 
     def _phase(self, nb_epochs: float | None, share: float) -> Phase:
         phase = self.task.recipe.fine_tuning
         return dataclasses.replace(phase, nb_epochs=share * phase.nb_epochs if nb_epochs is None else nb_epochs)
 
-    def _accuracy(self, data: Dataset) -> dict:
+    def _before_tuning(self, unsqueezed: keras.Model | None, data: Dataset) -> dict:
+        """The accuracy before fine-tuning, and what it would be if blocks still read what others only pass on."""
+        found = {"accuracy": self._accuracy(self._model, data)}
+        if unsqueezed is not None:
+            seed = stream_seed(self.run, "unsqueezed")
+            recalibrate(unsqueezed, itertools.islice(data.train_batches(self.task.recipe.batch_size, seed), NB_BATCHES))
+            found["accuracy_unsqueezed"] = self._accuracy(unsqueezed, data)
+        return found
+
+    def _accuracy(self, model: keras.Model, data: Dataset) -> float:
         batches = data.eval_batches(self.task.recipe.batch_size_eval)
-        return {"accuracy": export.evaluate_keras(to_training(self._model, "float32"), batches)["accuracy"]}
+        return export.evaluate_keras(to_training(model, "float32"), batches)["accuracy"]

@@ -1,5 +1,6 @@
 """What a scalar stands for: a channel group's channel, or a single filter."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -39,6 +40,9 @@ class Scope(Protocol):
     def pruned(self, model: keras.Model, kept: Kept, pictures: np.ndarray) -> tuple[keras.Model, float]:
         """The network to fine-tune, float32, and how far it is from the masked one on the pictures."""
 
+    def unsqueezed(self, model: keras.Model, kept: Kept) -> keras.Model | None:
+        """Only the filters gone, nothing squeezed, float32; None where that is no other network."""
+
     def replaced(self, model: keras.Model, kept: Kept) -> Callable[[], Replaced] | None:
         """What stays masked while the network is fine-tuned."""
 
@@ -52,7 +56,7 @@ class Scope(Protocol):
 class GroupScope:
     """A scalar for each channel of each prunable group, multiplied into the kernels that read it."""
 
-    def __init__(self, graph: ChannelGraph):
+    def __init__(self, graph: ChannelGraph, form: str):
         self._graph = graph
         self.rows = [name for name, group in graph.groups.items() if group.prunable]
         if not self.rows:
@@ -69,6 +73,9 @@ class GroupScope:
         """The network to fine-tune: really smaller; and how far it is from the masked one."""
         return export.shrink_checked(to_training(model, "float32"), kept, pictures, "after the joint training")
 
+    def unsqueezed(self, model: keras.Model, kept: Kept) -> None:
+        """Nothing is squeezed."""
+
     def replaced(self, model: keras.Model, kept: Kept) -> None:
         """Nothing: the network is small already."""
 
@@ -80,10 +87,14 @@ class GroupScope:
 
 
 class FilterScope:
-    """The paper's scalars, one for each filter of the convolutions inside blocks, multiplied into the filter."""
+    """The paper's scalars, one for each filter of the convolutions inside blocks.
 
-    def __init__(self, graph: ChannelGraph):
-        self._graph = graph
+    Differs from the paper: they multiply the scale of the norm behind the filter. In front of it the norm divides them
+    out, their gradient is rounding noise, and so would be the choice.
+    """
+
+    def __init__(self, graph: ChannelGraph, form: str):
+        self._graph, self._form = graph, form
         self.rows = branch_convolutions(graph.record)
         if not self.rows:
             raise UsageError(f"{graph.model.name} has no convolution inside a block: take --fcf_scope group")
@@ -93,7 +104,7 @@ class FilterScope:
         return {name: filter_magnitudes(self._graph.model, name) for name in self.rows}
 
     def gates(self, model: keras.Model) -> list[Gate]:
-        return maker_gates(model, self.rows)
+        return maker_gates(self._graph, self.rows)
 
     def pruned(self, model: keras.Model, kept: Kept, pictures: np.ndarray) -> tuple[keras.Model, float]:
         """The network to fine-tune: as wide as before, with zeros for all that the squeeze takes away."""
@@ -101,6 +112,15 @@ class FilterScope:
         for kernel, value in self._masked_kernels(masked, kept):
             kernel.assign(value)
         return masked, 0.0
+
+    def unsqueezed(self, model: keras.Model, kept: Kept) -> keras.Model:
+        """Filters of zeros, and every convolution still reads all channels."""
+        masked = to_training(model, "float32")
+        for name, channels in kept.items():
+            kernel = masked.get_layer(name).kernel
+            made = np.isin(np.arange(kernel.shape[-1]), channels)
+            kernel.assign(keras.ops.multiply(kernel, made.astype(np.float32)))
+        return masked
 
     def replaced(self, model: keras.Model, kept: Kept) -> Callable[[], Replaced]:
         """Keeps the zeros while the network is fine-tuned."""
@@ -111,12 +131,16 @@ class FilterScope:
         masked, _ = self.pruned(model, kept, pictures)
         wide = squeeze.masks(self._graph, kept)
         small, masks = squeeze.without_inner_channels(export.to_stock(masked), wide)
-        chosen = run.stage("forms", lambda: squeeze.fastest_forms(small, masks, run.directory / "forms"), alone=True)
+        if self._form == "fastest":
+            choose = functools.partial(squeeze.fastest_forms, small, masks, run.directory / "forms")
+        else:
+            choose = functools.partial(squeeze.squeezed_forms, small, masks)
+        chosen = run.stage("forms", choose, alone=True)
         final = squeeze.build(small, masks, chosen["forms"])
         expected, found = (np.asarray(m(pictures, training=False)) for m in (masked, final))
         error = export.check_equivalence("masked and squeezed model", expected, found, export.SHRUNK_TOLERANCE)
         macs = squeeze.method_macs(self._graph.model, wide)
-        return final, {"forms": chosen["forms"], "masked_vs_shrunk": error, "macs_method": macs}
+        return final, chosen | {"masked_vs_shrunk": error, "macs_method": macs}
 
     def plan(self, kept: Kept) -> dict:
         return {"kept_filters": {name: len(channels) for name, channels in kept.items()}}

@@ -90,14 +90,26 @@ def fastest_forms(model: keras.Model, found: Masks, folder: pathlib.Path) -> dic
         if name not in found:
             continue
         read, made = found[name]
-        forms = [DENSE]
-        forms += [SQUEEZE] if not read.all() else []
-        forms += [EXPAND] if not made.all() else []
-        forms += [BOTH] if len(forms) == 3 else []
+        forms = _forms(read, made)
         if len(forms) > 1:
             key = (call.inputs[0].shape, call.layer.kernel.shape, call.layer.strides, int(read.sum()), int(made.sum()))
             candidates[name] = (key, {form: _single(call, read, made, form) for form in forms})
     return measured_forms(candidates, folder)
+
+
+def squeezed_forms(model: keras.Model, found: Masks) -> dict:
+    """The form that squeezes and expands all that a convolution can, whatever it costs: the original program's."""
+    names = [call.layer.name for call in record(model).calls if call.layer.name in found]
+    choices = {name: _forms(*found[name]) for name in names}
+    return {"forms": {name: forms[-1] for name, forms in choices.items() if len(forms) > 1}}
+
+
+def _forms(read: np.ndarray, made: np.ndarray) -> list[str]:
+    """The ways to write a convolution, the one that leaves most out at the end."""
+    forms = [DENSE]
+    forms += [SQUEEZE] if not read.all() else []
+    forms += [EXPAND] if not made.all() else []
+    return [*forms, BOTH] if len(forms) == 3 else forms
 
 
 def _single(call: Call, read: np.ndarray, made: np.ndarray, form: str) -> Callable[[], keras.Model]:

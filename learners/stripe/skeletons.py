@@ -10,7 +10,15 @@ from secateur.learners.stripe import ops
 from secateur.pruning import ChannelGraph
 from secateur.pruning.blocks import projections
 from secateur.training.distillation import DistillationLoss
-from secateur.training.steps import Replaced, Step, apply_gradients, batch_accuracy, forward, moving_statistics
+from secateur.training.steps import (
+    Replaced,
+    Step,
+    apply_gradients,
+    batch_accuracy,
+    forward,
+    moving_statistics,
+    own_losses,
+)
 
 
 class Skeletons:
@@ -138,7 +146,7 @@ def stripe_step(
             data_loss = loss(labels, logits)
             soft = distillation(images, logits) if distillation else 0.0
             decay = weight_decay * tf.add_n([tf.nn.l2_loss(tf.convert_to_tensor(v)) for v in variables])
-            objective = optimizer.scale_loss(data_loss + soft + decay)
+            objective = optimizer.scale_loss(data_loss + soft + own_losses(model) + decay)
         gradients = tape.gradient(objective, variables)
         scaled = strength.value * optimizer.scale_loss(1.0)
         for k, name in enumerate(skeletons.of, start=len(trained)):

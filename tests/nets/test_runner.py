@@ -6,9 +6,11 @@ import shutil
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from secateur import export
 from secateur.nets import resnet_at_digits_run, runner, runs
+from secateur.training.run import Run
 from secateur.training.task import Start, Task
 from tests.nets.page import Page
 from tests.training.helpers import pictures, tiny_task
@@ -208,6 +210,49 @@ def test_held_out_pictures_and_scaled_epochs():
     assert reads == []
     assert (adapted.load_data().nb_train, adapted.load_data().nb_test) == (45, 5)
     assert reads == [1]
+
+
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path, capsys, monkeypatch):
+    task = tiny_task(nb_epochs=4)
+    argv = [*folders(tmp_path), "--mixed_precision=float32", "--save_step=2", "--summ_step=5"]
+    log = Run.log
+
+    def fills_up(self, stage, step, metrics):
+        if step == 6:
+            (self.directory / "metrics.jsonl").unlink()
+            (self.directory / "metrics.jsonl").symlink_to("/dev/full")  # every write to it fails as on a full disk
+        log(self, stage, step, metrics)
+
+    monkeypatch.setattr(Run, "log", fills_up)
+    assert run(argv, lambda *_: task, runner.NoFlags) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert "No space left on device: free some space and run the same command again" in line
+    monkeypatch.setattr(Run, "log", log)
+    next((tmp_path / "logs").glob("*/metrics.jsonl")).unlink()
+    assert run(argv, lambda *_: task, runner.NoFlags) == 0
+    assert "dense: continues at step 4" in capsys.readouterr().err
+
+
+def test_pictures_that_vanish_are_named(tmp_path, capsys):
+    from secateur.nets import resnet_at_folder_run as script
+
+    folder = tmp_path / "pictures"
+    for part in ("train/a", "train/b", "val/a", "val/b"):
+        (folder / part).mkdir(parents=True)
+        for k in range(4):
+            (folder / part / f"{k}.png").write_bytes(tf.io.encode_png(np.zeros((40, 40, 3), np.uint8)).numpy())
+
+    def make(flags, settings):
+        task = script.task(flags, settings)
+        task.load_data()
+        (folder / "train" / "b" / "1.png").unlink()
+        return task
+
+    argv = [*folders(tmp_path), f"--data_dir_local={folder}", "--batch_size=8", "--image_size=32", "--resnet_size=8"]
+    assert run(argv, make, script.Flags) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert "train/b/1.png" in line
+    assert "what was there is gone" in line
 
 
 def test_published_weights_are_trained_only_if_epochs_are_asked_for(tmp_path):

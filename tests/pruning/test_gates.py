@@ -51,12 +51,27 @@ def test_groups_that_are_not_named_stay_as_they_are(randomise):
     np.testing.assert_array_equal(value[:, :, 3:], kernel.numpy()[:, :, 3:])
 
 
-def test_makers_are_scaled_on_their_filters(randomise):
+def test_makers_are_scaled_on_their_filters_or_their_norms(randomise):
     model = randomise(NETWORKS["resnet"]())
+    graph = ChannelGraph(model)
+    names = ["stem", "stage3_block1_conv1"]
+    assert [gate.layer for gate in maker_gates(graph, names)] == [f"{name}_norm" for name in names]
+    pairs = gated_kernels(model, maker_gates(graph, names[1:]), tf.constant([[0.0] * 8]))
+    hidden = keras.Model(model.input, model.get_layer("stage3_block1_conv1_norm").output)
+    pictures = np.random.default_rng(0).uniform(0, 255, (2, *model.input_shape[1:])).astype(np.float32)
+    beta = model.get_layer("stage3_block1_conv1_norm").beta.numpy()
+    np.testing.assert_allclose(predicted(hidden, pairs, pictures), np.broadcast_to(beta, (2, 2, 2, 8)), rtol=1e-5)
+
+
+def test_makers_without_a_norm_are_scaled_on_their_filters(randomise):
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(4, 3, name="stem")(inputs)
+    model = randomise(keras.Model(inputs, keras.layers.Conv2D(8, 3, name="stage3_block1_conv1")(x)))
+    names = ["stem", "stage3_block1_conv1"]
     names = ["stem", "stage3_block1_conv1"]
     scalars = np.zeros((2, 8), np.float32)
     scalars[0, :4], scalars[1] = (1, 2, 3, 4), np.arange(8)
-    pairs = gated_kernels(model, maker_gates(model, names), tf.constant(scalars))
+    pairs = gated_kernels(model, maker_gates(ChannelGraph(model), names), tf.constant(scalars))
     for (kernel, value), row in zip(pairs, (scalars[0, :4], scalars[1]), strict=True):
         np.testing.assert_allclose(value, kernel.numpy() * row, rtol=1e-6)
 

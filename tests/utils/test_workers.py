@@ -56,11 +56,14 @@ def test_a_worker_that_is_killed_ends_all(tmp_path, monkeypatch, capsys):
     assert "worker 0 was killed by signal 9" in capsys.readouterr().err
 
 
-def test_sigterm_reaches_all(tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_the_launchers_end_reaches_all(tmp_path, number, code):
     """Of the real program, so that the signal comes from outside."""
     script = tmp_path / "script.py"
     script.write_text(
-        PRELUDE + "import signal\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
+        PRELUDE + "import signal\n"
+        "def end(*_):\n    open(f'{os.path.dirname(__file__)}/{rank}.ended', 'w').close()\n    sys.exit(143)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
         "open(f'{os.path.dirname(__file__)}/{rank}.ready', 'w').close()\ntime.sleep(60)"
     )
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -69,10 +72,13 @@ def test_sigterm_reaches_all(tmp_path):
     deadline = time.monotonic() + 60
     while len(list(tmp_path.glob("*.ready"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, shown = process.communicate(timeout=60)
-    assert process.returncode == 143
-    assert "ended with exit code 143" in shown
+    assert process.returncode == code
+    assert ("ended with exit code 143" in shown) == (number == signal.SIGTERM)
+    while len(list(tmp_path.glob("*.ended"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert len(list(tmp_path.glob("*.ended"))) == 2
 
 
 @pytest.mark.parametrize(

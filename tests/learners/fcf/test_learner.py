@@ -40,6 +40,7 @@ def test_group_scope_gives_a_plain_smaller_network(task, tmp_path, solver, preci
     last = [line for line in lines if "distance/stem" in line][-1]
     assert last["distance/stem"] < 0.1
     assert "polyline" in (tmp_path / "run" / "scalars.svg").read_text()
+    assert set(facts["before_fine_tuning"]) == {"accuracy"}
 
 
 def test_filter_scope_gives_the_squeezed_network(task, tmp_path):
@@ -48,18 +49,26 @@ def test_filter_scope_gives_the_squeezed_network(task, tmp_path):
     assert facts["kept_filters"] == {f"stage{s}_block1_conv{k}": s + 1 for s in (1, 2, 3) for k in (1, 2)}
     assert facts["macs_method"] < 0.5 * cost.macs(task.build_model())
     assert facts["masked_vs_shrunk"] < 1e-4
+    assert set(facts["before_fine_tuning"]) == {"accuracy", "accuracy_unsqueezed"}
     assert set(facts["forms"]) == {f"stage{s}_block1_conv2" for s in (1, 2, 3)} | {
         "stage2_block1_conv1",
         "stage3_block1_conv1",
     }
     assert model.get_layer("stage1_block1_conv1").filters == 2
     assert all(type(layer).__module__.startswith("keras.") for layer in model.layers)
+    # The same joint training, all that can be squeezed and expanded as such: what a shortcut brings, what it passes on.
+    learner = trained(task, tmp_path / "other", fcf_scope="filter", fcf_prune_ratio=0.5, fcf_form="squeeze")
+    expected = {f"stage{s}_block1_conv2": "expand" for s in (1, 2, 3)}
+    assert learner.evaluate()["forms"] == expected | {f"stage{s}_block1_conv1": "squeeze" for s in (2, 3)}
+    assert learner.evaluate()["masked_vs_shrunk"] < 1e-4
+    assert any(layer.name == "stage2_block1_conv1_squeeze" for layer in learner.export().layers)
 
 
 def test_stages_can_be_run_one_at_a_time(task, tmp_path, monkeypatch):
     first = trained(task, tmp_path / "first", fcf_nb_epochs_ft=0.0)
     monkeypatch.setattr(module, "admm_step", lambda *_: lambda *_: pytest.fail("trained the scalars again"))
     second = trained(task, tmp_path / "second", fcf_nb_epochs_ft=1.0)
+    assert (tmp_path / "second" / "scalars.svg").read_text() == (tmp_path / "first" / "scalars.svg").read_text()
     assert second.evaluate()["plan"] == first.evaluate()["plan"]
     assert second.evaluate()["before_fine_tuning"] == first.evaluate()["before_fine_tuning"]
     kernels = [learner.export().get_layer("stem").kernel.numpy() for learner in (first, second)]
