@@ -205,6 +205,11 @@ class Run:
             self._events = EventWriter(self.directory / "events")
         self._events.write(stage, step, metrics)
 
+    def write(self, name: str, text: str) -> None:
+        """A file beside the result, such as a picture; the primary worker writes it."""
+        if parallel.is_primary():
+            write_atomically(self.directory / name, text.encode())
+
     def progress(self, stage: str, first: int, total: int) -> Progress:
         """A progress bar with ETA for the steps of a stage."""
         return Progress(stage, first, total)

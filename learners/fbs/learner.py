@@ -23,7 +23,6 @@ from secateur.training.run import Run
 from secateur.training.task import Dataset, Task
 from secateur.training.train import train_model
 from secateur.utils.errors import UsageError
-from secateur.utils.files import write_atomically
 
 # Of the fine-tuning's epochs: each density on the way, and the predictors alone.
 SHARE_OF_TUNING = 1 / 40
@@ -112,6 +111,5 @@ class FbsLearner:
         self._facts["macs_method"] = float(found.per_picture.mean())
         self._facts["macs_quantiles"] = dict(zip(("least", "p10", "median", "p90", "most"), quantiles, strict=True))
         self._facts["layers"] = found.layers
-        folder = self.run.directory
-        write_atomically(folder / "fired.svg", fired_svg(found.fired, labels).encode())
-        write_atomically(folder / "macs.svg", histogram_svg(found.per_picture).encode())
+        self.run.write("fired.svg", fired_svg(found.fired, labels))
+        self.run.write("macs.svg", histogram_svg(found.per_picture))

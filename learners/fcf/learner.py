@@ -22,7 +22,6 @@ from secateur.learners.fcf.counts import planned_counts
 from secateur.learners.fcf.osqp_projection import OsqpProjection
 from secateur.learners.fcf.scopes import SCOPES, Scope
 from secateur.pruning import ChannelGraph
-from secateur.training import parallel
 from secateur.training.distillation import distillation_loss
 from secateur.training.loop import fit
 from secateur.training.precision import to_training
@@ -31,7 +30,6 @@ from secateur.training.recalibrate import NB_BATCHES, recalibrate, recalibrate_s
 from secateur.training.run import Run
 from secateur.training.task import Dataset, Phase, Task
 from secateur.training.train import course_of, stream_seed, train_model
-from secateur.utils.files import write_atomically
 
 # Of the fine-tuning's epochs, for the joint training.
 SHARE_OF_TUNING = 0.25
@@ -128,8 +126,8 @@ class FcfLearner:
         # Another fine-tuning or another form is another run, which finds the joint training done.
         own = {name: value for name, value in dataclasses.asdict(config).items() if name not in LATER_FLAGS}
         done = self.run.stage("admm", train, self._model.variables, key=[self.run.config | {"config": own}])
-        if done["chart"] and parallel.is_primary():
-            write_atomically(self.run.directory / "scalars.svg", done["chart"].encode())
+        if done["chart"]:
+            self.run.write("scalars.svg", done["chart"])
         return done["kept"]
 
     def _phase(self, nb_epochs: float | None, share: float) -> Phase:

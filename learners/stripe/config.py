@@ -16,7 +16,12 @@ class StripeConfig:
     )
     stripe_sr: float = option(1e-5, "strength of the L1 norm of the skeletons")
     stripe_threshold: float = option(0.01, "stripes whose skeleton is not larger die, where no target is set")
-    stripe_ramp: float = option(0.6, "share of the training after which the target is met and no more stripes die")
+    stripe_start: float | None = option(
+        None, "share of the training before which none dies for the target (default: 0, from random weights 0.3)"
+    )
+    stripe_ramp: float | None = option(
+        None, "share after which the target is met and no more stripes die (default: 0.6, from random weights 0.75)"
+    )
     stripe_from_scratch: bool = option(False, "begin with random weights and the recipe of training, as the paper does")
     stripe_freeze_weights: str = option(
         "no",
@@ -29,9 +34,22 @@ class StripeConfig:
     def __post_init__(self) -> None:
         check_share(self, "what may stay", "stripe_target_macs")
         check_share(self, "a share of the training", "stripe_ramp")
+        check_least(self, 0, "stripe_start")
+        if not self.start < self.ramp:
+            raise ValueError(f"--stripe_start {self.start}: must be below --stripe_ramp, which is {self.ramp}")
         check_least(self, 0, "stripe_sr", "stripe_threshold", "stripe_nb_epochs")
 
     @property
     def begins_anew(self) -> bool:
         """Whether it starts from random weights."""
         return self.stripe_from_scratch or self.stripe_freeze_weights != "no"
+
+    @property
+    def start(self) -> float:
+        """Share of the training; random weights need some before their stripes mean anything."""
+        return self.stripe_start if self.stripe_start is not None else 0.3 if self.begins_anew else 0.0
+
+    @property
+    def ramp(self) -> float:
+        """Share of the training."""
+        return self.stripe_ramp if self.stripe_ramp is not None else 0.75 if self.begins_anew else 0.6

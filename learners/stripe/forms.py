@@ -73,7 +73,8 @@ def box_form(layer: keras.layers.Conv2D, x: Any) -> Any:
     for box, filters in boxes.items():
         cut = kernel[:, :, :, filters]
         for axis, size in enumerate(box):
-            first = (kernel.shape[axis] - size) // 2
+            # SAME pads (size - 1) // 2 in front, for even sizes too.
+            first = (kernel.shape[axis] - 1) // 2 - (size - 1) // 2
             cut = np.take(cut, range(first, first + size), axis)
         name = f"{layer.name}_{box[0]}x{box[1]}"
         part = keras.layers.Conv2D(len(filters), box, padding="same", use_bias=False, name=name)
@@ -94,7 +95,7 @@ def _boxes(live: np.ndarray) -> dict[tuple[int, int], list[int]]:
         rows, columns = np.nonzero(live[:, :, number])
         if len(rows):
             ends = [(places, size) for places, size in zip((rows, columns), live.shape[:2], strict=True)]
-            height, width = (1 + 2 * int(np.abs(places - size // 2).max()) for places, size in ends)
+            height, width = (1 + 2 * int(np.abs(places - (size - 1) // 2).max()) for places, size in ends)
             found.setdefault((min(height, live.shape[0]), min(width, live.shape[1])), []).append(number)
     return found
 

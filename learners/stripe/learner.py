@@ -24,10 +24,12 @@ from secateur.training.pretrained import load_pretrained
 from secateur.training.run import Run
 from secateur.training.task import Dataset, Phase, Task
 from secateur.training.train import course_of
-from secateur.utils.files import write_atomically
+from secateur.utils.errors import UsageError
 
 # Steps between two looks at the target.
 EVERY = 20
+# Of the scales of the norms, where training begins with random weights.
+FIRST_GAMMA = 0.5
 
 
 class StripeLearner:
@@ -41,7 +43,7 @@ class StripeLearner:
 
     def train(self) -> None:
         config, data = self.config, self.task.load_data()
-        dense = self.task.build_model() if config.begins_anew else load_pretrained(self.task)
+        self._dense = dense = fresh(self.task.build_model()) if config.begins_anew else load_pretrained(self.task)
         graph = ChannelGraph(dense)
         model = to_training(dense, self.run.precision, self.run.sync_bn)
         skeletons = Skeletons(graph, model, from_norms=not config.begins_anew)
@@ -58,10 +60,10 @@ class StripeLearner:
             "plan": plan,
             "masked_vs_shrunk": max(error, exact),
             "macs_method": rebuild.method_macs(graph.model, skeletons),
-            "forms": chosen["forms"],
+            **chosen,
             "live_stripes": {name: float(np.mean(value != 0)) for name, value in skeletons.values().items()},
         }
-        write_atomically(self.run.directory / "shapes.svg", shapes_svg(skeletons.values()).encode())
+        self.run.write("shapes.svg", shapes_svg(skeletons.values()))
 
     def evaluate(self) -> dict:
         """The kept channels ("plan"), the share of live stripes and the form of each layer, the method's MACs."""
@@ -87,16 +89,15 @@ class StripeLearner:
             0.0 if config.stripe_target_macs else config.stripe_threshold,
             distillation_loss(self.task, self.run.precision),
         )
-        full, ramp = skeletons.macs(), round(config.stripe_ramp * nb_steps)
+        schedule = self._schedule(skeletons, nb_steps)
 
         def keep_to_target(done: int) -> None:
-            if config.stripe_target_macs and done <= ramp and (done % EVERY == 0 or done == ramp):
-                budget = ops.scheduled_share(done, ramp, config.stripe_target_macs) * full
-                skeletons.remove_up_to(ops.threshold_for(budget, skeletons.values(), skeletons.layers))
-                if done == ramp:
+            if config.stripe_target_macs and done <= schedule.end and (done % EVERY == 0 or done == schedule.end):
+                skeletons.remove_up_to(ops.threshold_for(schedule(done), skeletons.values(), skeletons.layers))
+                if done == schedule.end:
                     strength.assign(0.0)
             if done % self.run.summ_step == 0:
-                self.run.log("stripes", done, {"macs_share": skeletons.macs() / full})
+                self.run.log("stripe", done, {"macs_share": (schedule.fixed + skeletons.macs()) / schedule.whole})
 
         def train() -> dict:
             state = [*model.variables, *optimizer.variables, *skeletons.variables, strength]
@@ -105,11 +106,37 @@ class StripeLearner:
 
         self.run.stage("stripe", train, [*model.variables, *skeletons.variables])
 
+    def _schedule(self, skeletons: Skeletons, nb_steps: int) -> ops.Schedule:
+        """How many MACs the stripes may cost after a step.
+
+        Raises:
+            UsageError: what carries no stripes costs more than the target.
+        """
+        config, stripes = self.config, skeletons.macs()
+        whole = rebuild.method_macs(self._dense, skeletons)
+        target = config.stripe_target_macs or 1.0
+        if target * whole <= whole - stripes:
+            raise UsageError(
+                f"--stripe_target_macs {target}: what has no stripes (projections, dense layers) alone is "
+                f"{(whole - stripes) / whole:.3f} of the MACs; choose more"
+            )
+        return ops.Schedule(
+            round(config.start * nb_steps), round(config.ramp * nb_steps), target, whole, whole - stripes
+        )
+
     def _phase(self) -> Phase:
         recipe = self.task.recipe
         phase = recipe.training if self.config.begins_anew else recipe.fine_tuning
         nb_epochs = self.config.stripe_nb_epochs
         return phase if nb_epochs is None else dataclasses.replace(phase, nb_epochs=nb_epochs)
+
+
+def fresh(model: keras.Model) -> keras.Model:
+    """The random network with the scales of its norms at one half, as the paper begins."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.scale:
+            layer.gamma.assign(keras.ops.full_like(layer.gamma, FIRST_GAMMA))
+    return model
 
 
 def _trained(model: keras.Model, frozen: str) -> list[keras.Variable]:

@@ -85,13 +85,27 @@ def threshold_for(
     return high
 
 
-def scheduled_share(step: int, ramp: int, target: float) -> float:
-    """The share of the MACs that may live after a step: falls from 1 to the target, fast at first (cubic).
+class Schedule(NamedTuple):
+    """What the stripes may cost after a step, so that the network's MACs fall from all to a target share.
 
-    Zhu and Gupta, "To prune, or not to prune", 2017, eq. 1.
+    Cubic, fast at first: Zhu and Gupta, "To prune, or not to prune", 2017, eq. 1.
+
+    Attributes:
+        start, end: steps between which the share falls.
+        target: the share of the network's MACs at the end.
+        whole: the network's MACs.
+        fixed: those of layers whose stripes do not die.
     """
-    left = max(1.0 - step / max(ramp, 1), 0.0)
-    return target + (1.0 - target) * left**3
+
+    start: int
+    end: int
+    target: float
+    whole: int
+    fixed: int
+
+    def __call__(self, step: int) -> float:
+        left = min(max((self.end - step) / max(self.end - self.start, 1), 0.0), 1.0)
+        return (self.target + (1.0 - self.target) * left**3) * self.whole - self.fixed
 
 
 def survival(skeletons: Sequence[np.ndarray]) -> np.ndarray:

@@ -51,6 +51,23 @@ def test_boxes_are_exact_and_smaller(shape):
     assert (1, 1) in sizes
 
 
+@pytest.mark.parametrize("size", [2, 3, 4, 5])
+def test_boxes_of_every_kernel_size(size):
+    """SAME pads even kernels unevenly."""
+    for place in range(size):
+        layer, model = convolution(density=1.0, kernel_size=size)
+        kernel, bias = layer.get_weights()
+        dead = np.ones((size, size), bool)
+        dead[place, place] = False
+        kernel[dead] = 0
+        layer.set_weights([kernel, bias])
+        if BOXES in forms_of(layer):
+            pictures = np.random.default_rng(1).normal(size=(1, 8, 8, 5)).astype(np.float32)
+            np.testing.assert_allclose(rebuilt(layer, 8, BOXES)(pictures), model(pictures), atol=1e-5)
+        else:
+            assert place in (0, size - 1)  # its box is the whole kernel
+
+
 def test_no_choice_where_nothing_or_everything_is_dead():
     layer, _ = convolution(density=1.0)
     kernel, bias = layer.get_weights()
@@ -62,7 +79,7 @@ def test_no_choice_where_nothing_or_everything_is_dead():
     assert not live_stripes(layer.kernel.numpy()).any()
 
 
-def test_a_1x1_convolution_has_no_stripe_form_but_loses_dead_filters():
+def test_a_1x1_convolution_has_no_other_form():
     layer, model = convolution(density=1.0, kernel_size=1)
     assert set(forms_of(layer)) == {DENSE}
     assert live_stripes(layer.kernel.numpy()).sum() == 5

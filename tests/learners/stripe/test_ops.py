@@ -62,11 +62,13 @@ def test_the_threshold_meets_a_budget_with_the_fewest_deaths(share):
 
 
 def test_the_schedule_falls_from_one_to_the_target():
-    shares = [ops.scheduled_share(step, 100, 0.4) for step in (0, 10, 50, 100, 150)]
-    assert shares[0] == 1.0
+    """What the others cost is not the stripes'."""
+    schedule = ops.Schedule(start=10, end=110, target=0.4, whole=1000, fixed=100)
+    shares = [(schedule(step) + 100) / 1000 for step in (0, 10, 20, 60, 110, 150)]
+    assert shares[:2] == [1.0, 1.0]
     assert shares[-2:] == [0.4, 0.4]
     assert shares == sorted(shares, reverse=True)
-    assert shares[0] - shares[1] > (shares[2] - shares[3]) / 5
+    assert shares[1] - shares[2] > (shares[3] - shares[4]) / 5
 
 
 def test_survival_is_the_share_of_filters_at_each_position():
