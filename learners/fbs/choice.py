@@ -6,64 +6,107 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from secateur.export import measure, save_tflite
 from secateur.export.forms import fastest_forms
 from secateur.learners.fbs.layers import ChannelPruning
-from secateur.learners.fbs.skipping import DENSE, OUTPUTS, SKIP, Value, formed, keeps_compact, whole
+from secateur.learners.fbs.skipping import DENSE, OUTPUTS, SKIP, Value, build, formed, keeps_compact, whole
 from secateur.pruning import cost
-from secateur.pruning.calls import Call, record
+from secateur.pruning.calls import Call, Record, record
 
 
 def fastest(model: keras.Model, folder: pathlib.Path) -> dict:
     """For each gate the form that LiteRT runs faster, its input compact where the gate before it skips.
 
+    Alone a gate cannot be judged for certain: what it saves may be lost where its outputs are put in their places. So
+    at last the network in these forms, all dense and all skipping take turns, and the fastest is taken.
+
     Returns:
-        As `export.forms.fastest_forms`.
+        As `export.forms.fastest_forms`, and "whole": {what was tried: milliseconds of the network}.
     """
+    found = _fastest_alone(model, folder)
+    gates = list(found["forms"])
+    tried = {"chosen": found["forms"], "dense": dict.fromkeys(gates, DENSE), "skip": dict.fromkeys(gates, SKIP)}
+    files = {name: folder / f"whole_{name}.tflite" for name in tried}
+    for name, forms in tried.items():
+        save_tflite(build(model, forms), files[name])
+    found["whole"] = {name: latency.median for name, latency in measure(files).items()}
+    return found | {"forms": tried[min(found["whole"], key=found["whole"].__getitem__)]}
+
+
+def _fastest_alone(model: keras.Model, folder: pathlib.Path) -> dict:
     recorded = record(model)
     gates = [call for call in recorded.calls if isinstance(call.layer, ChannelPruning)]
     sources = {id(call.outputs[0]): call.layer.name for call in gates}
     for call in recorded.calls:
         if keeps_compact(call) and id(call.inputs[0]) in sources:
             sources[id(call.outputs[0])] = sources[id(call.inputs[0])]
+    readers = Readers(recorded)
     found: dict = {"forms": {}, "milliseconds": {}}
     for call in gates:
         before = sources.get(id(call.inputs[0]))
         compact = found["forms"].get(before, DENSE) != DENSE
         live = _width(gates, before) if compact else None
-        forms = {form: alone(call, form, live) for form in ((DENSE, OUTPUTS, SKIP) if compact else (DENSE, SKIP))}
+        stays = readers.all_gates(call)
+        tried = (DENSE, OUTPUTS, SKIP) if compact else (DENSE, SKIP)
+        forms = {form: alone(call, form, live, stays) for form in tried}
         one = fastest_forms({call.layer.name: (call.layer.name, forms)}, folder)
         found["forms"] |= one["forms"]
         found["milliseconds"] |= one["milliseconds"]
     return found
 
 
+class Readers:
+    """Who reads a gate's outputs."""
+
+    def __init__(self, recorded: Record):
+        self._of: dict[int, list[Call]] = {}
+        for call in recorded.calls:
+            for tensor in call.inputs:
+                self._of.setdefault(id(tensor), []).append(call)
+
+    def all_gates(self, call: Call) -> bool:
+        """Whether only gates do, through layers that leave them compact, so that they may never be put in places."""
+        readers = self._of.get(id(call.outputs[0]), [])
+        through = [isinstance(r.layer, ChannelPruning) or (keeps_compact(r) and self.all_gates(r)) for r in readers]
+        return bool(through) and all(through)
+
+
 def executed_macs(model: keras.Model, forms: dict[str, str]) -> int:
-    """Multiply-accumulates of one picture in these forms: predictors and convolutions."""
-    total, compact = 0, {}
-    for call in record(model).calls:
+    """Multiply-accumulates of one picture in these forms: predictors, convolutions, putting channels into place."""
+    total, compact, recorded = 0, {}, record(model)
+    for call in recorded.calls:
+        form = forms.get(call.layer.name, DENSE) if isinstance(call.layer, ChannelPruning) else None
         kept = compact.get(id(call.inputs[0]))
-        if not isinstance(call.layer, ChannelPruning):
+        if kept and form is None and keeps_compact(call):
+            compact[id(call.outputs[0])] = kept
+            continue
+        if form != SKIP:
+            total += sum(_macs_of_places(tensor, compact) for tensor in call.inputs)
+        if form is None:
             total += cost.call_macs(call)
-            if keeps_compact(call) and kept:
-                compact[id(call.outputs[0])] = kept
             continue
         gate, area = call.layer, int(np.prod(call.outputs[0].shape[1:-1]))
-        form, (nb_read, nb_made) = forms.get(gate.name, DENSE), gate.phi.shape
+        nb_read, nb_made = gate.phi.shape
         places = gate.layers[0].kernel_size[0] * gate.layers[0].kernel_size[1]
         nb_kept = nb_made if form == DENSE else int(gate.nb_kept.numpy())
         read = kept if form == SKIP and kept else nb_read
         total += places * read * nb_kept * area + read * nb_made
         if form != DENSE:
             compact[id(call.outputs[0])] = nb_kept
-    return total
+    return total + _macs_of_places(recorded.outputs[0], compact)
+
+
+def _macs_of_places(tensor: keras.KerasTensor, compact: dict[int, int]) -> int:
+    """Of the product with the winners' rows of the unit matrix, for a tensor that is compact."""
+    return compact.get(id(tensor), 0) * int(np.prod(tensor.shape[1:]))
 
 
 def _width(gates: list[Call], name: str | None) -> int:
     return next(int(call.layer.nb_kept.numpy()) for call in gates if call.layer.name == name)
 
 
-def alone(call: Call, form: str, nb_live: int | None) -> Callable[[], keras.Model]:
-    """What builds a model of one gate, from whole or compact inputs to whole outputs."""
+def alone(call: Call, form: str, nb_live: int | None, stays: bool = False) -> Callable[[], keras.Model]:
+    """What builds a model of one gate, from whole or compact inputs to whole outputs, or compact ones if that stays."""
 
     def build_alone() -> keras.Model:
         shape = call.inputs[0].shape[1:]
@@ -72,6 +115,9 @@ def alone(call: Call, form: str, nb_live: int | None) -> Callable[[], keras.Mode
         if nb_live:
             inputs.append(keras.Input((), batch_size=nb_live, dtype="int32"))
             value = Value(inputs[0], inputs[1], shape[2])
-        return keras.Model(inputs, whole(formed(call.layer, value, form), "alone"))
+        made = formed(call.layer, value, form)
+        # The winners come out too, because whoever reads compact outputs needs them.
+        compact = stays and made.winners is not None
+        return keras.Model(inputs, [made.tensor, made.winners] if compact else whole(made, "alone"))
 
     return build_alone

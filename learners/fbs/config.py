@@ -13,21 +13,24 @@ class FbsConfig:
 
     fbs_density: float = option(0.5, "share of the channels of each convolution that fire, above 0, at most 1")
     fbs_density_step: float = option(0.1, "the density falls from 1 in such steps, with training in between")
-    fbs_nb_epochs_step: float | None = option(None, "epochs at each density (default: a fortieth of the fine-tuning)")
+    fbs_nb_epochs_step: float | None = option(None, "epochs at each density (default: a twentieth of the fine-tuning)")
     fbs_nb_epochs_warm_up: float | None = option(
-        None, "epochs of the predictors alone, before (default: a fortieth of the fine-tuning)"
+        None, "epochs of the predictors alone, before (default: a twentieth of the fine-tuning)"
     )
     fbs_normalize: str = option(
-        "paper", "gate with the saliencies themselves, or relative to their mean", choices=NORMALIZATIONS
+        "sum",
+        "gate with the saliencies relative to their mean, which keeps deep networks finite, or with themselves (paper)",
+        choices=NORMALIZATIONS,
     )
     fbs_l1: float = option(1e-8, "factor on the sum of all saliencies")
+    fbs_balance: float = option(0.0, "factor on how unevenly the channels win, which brings all of them into use")
     warm_start: str | None = option(
         None, "begin with this .keras file, such as the pruned model of another learner, not with the dense model"
     )
 
     def __post_init__(self) -> None:
         check_share(self, "a share of the channels", "fbs_density", "fbs_density_step")
-        check_least(self, 0, "fbs_nb_epochs_step", "fbs_nb_epochs_warm_up", "fbs_l1")
+        check_least(self, 0, "fbs_nb_epochs_step", "fbs_nb_epochs_warm_up", "fbs_l1", "fbs_balance")
 
     def densities(self) -> list[float]:
         """The steps from below 1 down to the density, which is the last."""

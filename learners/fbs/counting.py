@@ -27,11 +27,14 @@ class Count:
         per_picture: [N] of the whole network.
         layers: layer to {"macs": mean, "dense_macs", "read": mean share of live inputs, "made": of winners}.
         fired: gate to how often each channel fired for each class, [K, C].
+        dynamic_share: gate to the share of its channels that win for some pictures, 1 to 99 % of them, and lose for the
+            others; near 0 the choice is the same for all, and a static method would do.
     """
 
     per_picture: np.ndarray
     layers: dict[str, dict[str, float]]
     fired: dict[str, np.ndarray]
+    dynamic_share: dict[str, float]
 
 
 def count(model: keras.Model, batches: Iterable[tuple[tf.Tensor, tf.Tensor]], nb_classes: int) -> Count:
@@ -62,7 +65,10 @@ def count(model: keras.Model, batches: Iterable[tuple[tf.Tensor, tf.Tensor]], nb
             np.add.at(fired[name], np.asarray(labels), mask)
     per_picture = np.concatenate(totals)
     layers = {name: {key: value / len(per_picture) for key, value in row.items()} for name, row in sums.items()}
-    return Count(per_picture, layers, {name: f / np.maximum(nb_of, 1)[:, None] for name, f in fired.items()})
+    shares = {name: f.sum(axis=0) / len(per_picture) for name, f in fired.items()}
+    dynamic = {name: float(np.mean((share > 0.01) & (share < 0.99))) for name, share in shares.items()}
+    by_class = {name: f / np.maximum(nb_of, 1)[:, None] for name, f in fired.items()}
+    return Count(per_picture, layers, by_class, dynamic)
 
 
 def _layers(recorded: Record, on: dict[str, np.ndarray], nb_pictures: int) -> dict[str, dict[str, np.ndarray]]:

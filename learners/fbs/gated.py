@@ -1,17 +1,18 @@
 """From a dense network to the gated one, and to stock layers again."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 import numpy as np
 
 from secateur.learners.fbs.layers import ChannelPruning
-from secateur.learners.fbs.ops import EPSILON
+from secateur.learners.fbs.ops import EPSILON, subsample
 from secateur.pruning.calls import Call, new_layer, record
 from secateur.pruning.replay import replay
 
-# Of a scale that becomes a predictor's bias: nearer to 0 the offset that is divided by it would explode.
-LEAST_SCALE = 1e-2
+# How far the first saliencies, whose mean is 1, differ from picture to picture.
+FIRST_SPREAD = 0.1
 
 
 def units(model: keras.Model) -> dict[str, str]:
@@ -27,11 +28,12 @@ def units(model: keras.Model) -> dict[str, str]:
     return found
 
 
-def gated(model: keras.Model, density: float, normalize: str, l1: float) -> keras.Model:
+def gated(model: keras.Model, density: float, normalize: str, l1: float, balance: float = 0.0) -> keras.Model:
     """The network with every convolution and its norm inside a `ChannelPruning` of the convolution's name.
 
-    At density 1 it is the same function, whatever the normalisation: the norm's scale becomes the predictor's bias, its
-    offset is divided by it, and filters of negative scale change their sign. (A scale of nearly 0 is raised.)
+    At density 1 it is the same function, whatever the normalisation, until the predictors are calibrated or trained.
+    Differs from the paper: the norms keep their scales. A scale that became the predictor's bias would rank the
+    channels, the same ones first for every picture.
 
     Args:
         model: in training form.
@@ -45,26 +47,35 @@ def gated(model: keras.Model, density: float, normalize: str, l1: float) -> kera
         if call.layer.name not in norms:
             return None
         convolution = model.get_layer(norms[call.layer.name])
-        layers = [new_layer(convolution), new_layer(call.layer, scale=False)]
-        gate = ChannelPruning(
-            layers, density, normalize, l1, name=f"{convolution.name}_gated", dtype=convolution.dtype_policy
-        )
+        layers = [new_layer(convolution), new_layer(call.layer)]
+        name, dtype = f"{convolution.name}_gated", convolution.dtype_policy
+        gate = ChannelPruning(layers, density, normalize, l1, balance, name=name, dtype=dtype)
         outputs = gate(x)
-        _begin_with(gate, convolution, call.layer)
+        for copy, layer in zip(layers, (convolution, call.layer), strict=True):
+            copy.set_weights(layer.get_weights())
+        gate.phi.assign(np.zeros(gate.phi.shape))
         return outputs
 
     return replay(model, call)
 
 
-def _begin_with(gate: ChannelPruning, convolution: keras.layers.Conv2D, norm: keras.layers.BatchNormalization) -> None:
-    scale, offset, mean, variance = norm.get_weights()
-    sign = np.where(scale < 0, -1.0, 1.0).astype(np.float32)
-    scale = np.maximum(np.abs(scale), LEAST_SCALE)
-    gate.layers[0].set_weights([convolution.kernel.numpy() * sign])
-    gate.layers[1].set_weights([offset / scale, mean * sign, variance])
-    gate.rho.assign(scale)
-    gate.phi.assign(np.zeros(gate.phi.shape))
-    gate.level.assign(scale.mean())
+def calibrate(model: keras.Model, pictures: Iterable[np.ndarray], seed: int) -> None:
+    """Give every predictor a random start that suits the magnitudes it will read, those of the dense network.
+
+    Args:
+        model: gated, at density 1, with predictors that are still constant.
+        pictures: batches [N, H, W, C].
+    """
+    gates = gate_layers(model)
+    probe = keras.Model(model.input, [gate.input for gate in gates])
+    found: list[list[np.ndarray]] = [[] for _ in gates]
+    for images in pictures:
+        with keras.StatelessScope():  # as in training, with the batch's own statistics, and none of them is kept
+            inputs = keras.tree.flatten(probe(images, training=True))
+        for rows, one in zip(found, inputs, strict=True):
+            rows.append(np.asarray(subsample(one)))
+    for k, (gate, rows) in enumerate(zip(gates, found, strict=True)):
+        gate.calibrate(np.concatenate(rows), seed + k, FIRST_SPREAD)
 
 
 def gate_layers(model: keras.Model) -> list[ChannelPruning]:
@@ -100,7 +111,7 @@ def pi_of(gate: ChannelPruning, x: Any) -> Any:
     """The gate's values [N, C] from its input, in `keras.ops` and one dense layer."""
     predictor = keras.layers.Dense(gate.nb_channels, activation="relu", name=f"{gate.name}_predictor")
     saliency = predictor(keras.ops.mean(keras.ops.absolute(x), axis=(1, 2)))
-    predictor.set_weights([gate.phi.numpy(), gate.rho.numpy()])
+    predictor.set_weights(list(gate.predictor()))
     nb_kept = int(gate.nb_kept.numpy())
     pi = saliency
     if nb_kept < gate.nb_channels:

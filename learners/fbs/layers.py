@@ -9,6 +9,8 @@ import tensorflow as tf
 from secateur.learners.fbs import ops
 
 NORMALIZATIONS = ("paper", "sum")
+# Of the mean spread of a layer's input channels, or of the spread that saliencies of independent channels would have.
+LEAST_SPREAD = 0.1
 
 
 @keras.saving.register_keras_serializable(package="secateur")
@@ -16,14 +18,20 @@ class ChannelPruning(keras.layers.Layer):
     """Layers in a row, like a Sequential, whose output channels a predictor ranks from their input.
 
     For each picture the predictor computes a saliency per output channel, relu(mean |x| . phi + rho); the k largest
-    win; the output is multiplied by the saliencies of the winners and by 0 elsewhere. The last layer should be a
-    `BatchNormalization(scale=False)`: its scale would only repeat the gate.
+    win; the output is multiplied by the saliencies of the winners and by 0 elsewhere. Trained from scratch the last
+    layer should be a `BatchNormalization(scale=False)`, as in the paper: the gate is its scale.
+
+    Where the predictor joins a trained network `calibrate` changes what it reads: what pictures have in common goes
+    (the part of the magnitudes along their mean), and the rest is brought to one scale. Else nearly all that a step
+    changes is a constant, the same for every picture, and grows with the stream. For one picture outside of training
+    only the winners' filters are computed, if the layers are a convolution and its norm.
 
     Args:
         layers: applied one after the other, to a tensor [N, H, W, C].
         density: share of the output channels that fire, above 0, at most 1; `set_density` changes it later.
         normalize: "paper" gates with the saliencies themselves, "sum" with saliencies relative to their mean.
         l1: factor on the sum of all saliencies, which is added to the layer's losses.
+        balance: factor on how unevenly channels win (`ops.imbalance`), which is added to the layer's losses too.
 
     Call arguments: inputs [N, H, W, C]; training (bool). Returns [N, H', W', C'].
     """
@@ -34,6 +42,7 @@ class ChannelPruning(keras.layers.Layer):
         density: float = 1.0,
         normalize: str = "paper",
         l1: float = 0.0,
+        balance: float = 0.0,
         **kwargs: object,
     ):
         super().__init__(**kwargs)
@@ -41,7 +50,7 @@ class ChannelPruning(keras.layers.Layer):
             raise ValueError(f"density {density}: must be above 0 and at most 1")
         if normalize not in NORMALIZATIONS:
             raise ValueError(f"normalize {normalize}: must be one of {', '.join(NORMALIZATIONS)}")
-        self.layers, self.normalize, self.l1 = list(layers), normalize, l1
+        self.layers, self.normalize, self.l1, self.balance = list(layers), normalize, l1, balance
         self._density = density
 
     def build(self, input_shape: tuple) -> None:
@@ -55,6 +64,9 @@ class ChannelPruning(keras.layers.Layer):
         initial = keras.initializers.TruncatedNormal(stddev=0.05 / np.sqrt(input_shape[-1]))
         self.phi = self.add_weight(name="phi", shape=(input_shape[-1], self.nb_channels), initializer=initial)
         self.rho = self.add_weight(name="rho", shape=(self.nb_channels,), initializer="ones")
+        read = {"shape": (input_shape[-1],), "dtype": "float32", "trainable": False}
+        self.common = self.add_weight(name="common", initializer="zeros", **read)
+        self.spread = self.add_weight(name="spread", initializer="ones", **read)
         # The mean of the saliencies that "sum" restores.
         self.level = self.add_weight(name="level", shape=(), initializer="ones", trainable=False)
         self.nb_kept = self.add_weight(name="nb_kept", shape=(), dtype="int32", initializer="ones", trainable=False)
@@ -66,10 +78,37 @@ class ChannelPruning(keras.layers.Layer):
         self._density = density
         self.nb_kept.assign(ops.nb_winners(density, self.nb_channels))
 
+    def calibrate(self, magnitudes_NxC: np.ndarray, seed: int, size: float) -> None:
+        """Begin with saliencies of mean 1 that differ from picture to picture by about `size`.
+
+        Args:
+            magnitudes_NxC: mean |x| of the input channels of some pictures.
+            seed: of the random predictor.
+        """
+        mean = magnitudes_NxC.mean(axis=0)
+        common = mean / max(np.linalg.norm(mean), 1e-12)
+        spread = (magnitudes_NxC - np.outer(magnitudes_NxC @ common, common)).std(axis=0)
+        self.common.assign(common)
+        # What hardly moves, a channel or all of them, must not be blown up to noise.
+        least = max(LEAST_SPREAD * spread.mean(), LEAST_SPREAD**2 * mean.mean())
+        self.spread.assign(np.maximum(spread, least) if least > 0 else np.ones_like(spread))
+        self.phi.assign(np.random.default_rng(seed).normal(size=self.phi.shape))
+        varied = magnitudes_NxC @ self.predictor()[0]
+        self.phi.assign(size * self.phi.numpy() / np.maximum(varied.std(axis=0), LEAST_SPREAD * np.sqrt(len(mean))))
+        self.rho.assign(np.ones(self.rho.shape))
+
+    def predictor(self) -> tuple[np.ndarray, np.ndarray]:
+        """Kernel [C, C'] and bias [C'] of the dense layer that the predictor is, all that it reads folded in."""
+        kernel, common = self.phi.numpy() / self.spread.numpy()[:, None], self.common.numpy()
+        return kernel - np.outer(common, common @ kernel), self.rho.numpy()
+
     def saliency(self, inputs: tf.Tensor) -> tf.Tensor:
         """Of each output channel, [N, C'] float32."""
-        phi, rho = (tf.cast(tf.convert_to_tensor(weight), tf.float32) for weight in (self.phi, self.rho))
-        return tf.nn.relu(ops.subsample(inputs) @ phi + rho)
+        weights = (self.phi, self.rho, self.common, self.spread)
+        phi, rho, common, spread = (tf.cast(tf.convert_to_tensor(weight), tf.float32) for weight in weights)
+        read = ops.subsample(inputs)
+        read -= tf.linalg.matvec(read, common)[:, None] * common
+        return tf.nn.relu(read / spread @ phi + rho)
 
     def gate(self, inputs: tf.Tensor) -> tf.Tensor:
         """What each output channel is multiplied with, [N, C'] float32."""
@@ -77,13 +116,38 @@ class ChannelPruning(keras.layers.Layer):
         if self.l1:
             self.add_loss(self.l1 * tf.reduce_sum(saliency))
         level = tf.cast(tf.convert_to_tensor(self.level), tf.float32) if self.normalize == "sum" else None
-        return ops.gates(saliency, tf.convert_to_tensor(self.nb_kept), level)
+        pi = ops.gates(saliency, tf.convert_to_tensor(self.nb_kept), level)
+        if self.balance:
+            self.add_loss(self.balance * ops.imbalance(pi))
+        return pi
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        if not training and self._can_skip(inputs):
+            return self._skipped(inputs)
         outputs = inputs
         for layer in self.layers:
             outputs = layer(outputs, training=training) if layer._call_has_training_arg else layer(outputs)
         return outputs * tf.cast(self.gate(inputs), outputs.dtype)[:, None, None, :]
+
+    def _can_skip(self, inputs: tf.Tensor) -> bool:
+        """Whether it is one picture, in TensorFlow, and the layers are a plain convolution and its norm."""
+        kinds = [keras.layers.Conv2D, keras.layers.BatchNormalization]
+        fits = len(self.layers) == 2 and all(map(isinstance, self.layers, kinds))
+        return fits and tf.is_tensor(inputs) and inputs.shape[0] == 1 and plain(self.layers[0])
+
+    def _skipped(self, inputs: tf.Tensor) -> tf.Tensor:
+        """The winners' filters alone, each put in its place."""
+        convolution, norm = self.layers
+        gate = self.gate(inputs)
+        _, winners = tf.math.top_k(gate[0], tf.convert_to_tensor(self.nb_kept))
+        scale, offset = norm_as_factors(norm)
+        kernel = tf.gather(tf.convert_to_tensor(convolution.kernel), winners, axis=3)
+        x, dtype = tf.cast(inputs, self.compute_dtype), self.compute_dtype
+        made = tf.nn.conv2d(x, tf.cast(kernel, dtype), convolution.strides, convolution.padding.upper())
+        made = tf.cast(made, tf.float32) * tf.gather(scale, winners) + tf.gather(offset, winners)
+        made *= tf.gather(gate[0], winners)
+        places = tf.one_hot(winners, self.nb_channels)
+        return tf.cast(tf.einsum("nhwk,kc->nhwc", made, places), dtype)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         for layer in self.layers:
@@ -93,9 +157,30 @@ class ChannelPruning(keras.layers.Layer):
     def get_config(self) -> dict:
         layers = [keras.saving.serialize_keras_object(layer) for layer in self.layers]
         own = {"layers": layers, "density": self._density, "normalize": self.normalize, "l1": self.l1}
+        own |= {"balance": self.balance}
         return super().get_config() | own
 
     @classmethod
     def from_config(cls, config: dict) -> "ChannelPruning":
         layers = [keras.saving.deserialize_keras_object(layer) for layer in config["layers"]]
         return cls(**(config | {"layers": layers}))
+
+
+def plain(convolution: keras.layers.Conv2D) -> bool:
+    """Whether a convolution is just its kernel, in TensorFlow's own layout."""
+    return (
+        type(convolution) is keras.layers.Conv2D
+        and convolution.groups == 1
+        and convolution.bias is None
+        and convolution.dilation_rate == (1, 1)
+        and convolution.activation is keras.activations.linear
+    )
+
+
+def norm_as_factors(norm: keras.layers.BatchNormalization) -> tuple[tf.Tensor, tf.Tensor]:
+    """What a norm outside of training multiplies with and adds, two vectors [C] float32."""
+    mean, variance = (tf.cast(tf.convert_to_tensor(v), tf.float32) for v in (norm.moving_mean, norm.moving_variance))
+    scale = tf.math.rsqrt(variance + norm.epsilon)
+    scale = scale * tf.cast(tf.convert_to_tensor(norm.gamma), tf.float32) if norm.scale else scale
+    offset = -mean * scale
+    return scale, offset + tf.cast(tf.convert_to_tensor(norm.beta), tf.float32) if norm.center else offset

@@ -1,11 +1,13 @@
 """Learner `fbs`: feature boosting and suppression.
 
 Reference: Gao et al., "Dynamic Channel Pruning: Feature Boosting and Suppression", ICLR 2019. Differs from the paper:
-the predictors' biases begin at the scales of the trained network's norms, so that at density 1 the gated network is the
-trained one; first the predictors are trained alone, then everything, at densities that fall in steps.
+the norms of the trained network keep their scales; the predictors begin at random, with saliencies around 1, and read
+what distinguishes pictures (`ChannelPruning.calibrate`); first they are trained alone, then everything, at densities
+that fall in steps.
 """
 
 import dataclasses
+import itertools
 import pathlib
 from collections.abc import Sequence
 
@@ -20,12 +22,15 @@ from secateur.learners.fbs.picture import fired_svg, histogram_svg
 from secateur.training.precision import to_training
 from secateur.training.pretrained import load_pretrained, load_saved
 from secateur.training.run import Run
-from secateur.training.task import Dataset, Task
-from secateur.training.train import train_model
+from secateur.training.task import Dataset, Phase, Task
+from secateur.training.train import stream_seed, train_model
 from secateur.utils.errors import UsageError
 
 # Of the fine-tuning's epochs: each density on the way, and the predictors alone.
-SHARE_OF_TUNING = 1 / 40
+SHARE_OF_TUNING = 1 / 20
+# Of the fine-tuning's learning rate, on the way to the density.
+SHARE_OF_RATE = 0.3
+NB_BATCHES = 8
 
 
 class FbsLearner:
@@ -45,19 +50,21 @@ class FbsLearner:
         if not gated.units(self._start):
             raise UsageError(f"{self._start.name} has no convolution with a batch norm behind it: nothing can be gated")
         training = to_training(self._start, self.run.precision, self.run.sync_bn)
-        self._model = gated.gated(training, 1.0, config.fbs_normalize, config.fbs_l1)
-        self._train("warm_up", self._epochs(config.fbs_nb_epochs_warm_up), 1.0, data, self._predictors())
-        *steps, last = config.densities()
+        self._model = gated.gated(training, 1.0, config.fbs_normalize, config.fbs_l1, config.fbs_balance)
+        self.run.stage("calibrate", lambda: self._calibrate(data), self._model.variables)
+        *steps, last = densities = config.densities()
+        on_the_way = self._phase(self._epochs(config.fbs_nb_epochs_warm_up), SHARE_OF_RATE)
+        self._train("warm_up", on_the_way, densities[0], data, self._predictors())
+        on_the_way = self._phase(self._epochs(config.fbs_nb_epochs_step), SHARE_OF_RATE)
         for density in steps:
-            self._train(f"density_{density:g}", self._epochs(config.fbs_nb_epochs_step), density, data)
-        self._train("fine_tune", self.task.recipe.nb_epochs_ft, last, data)
+            self._train(f"density_{density:g}", on_the_way, density, data)
+        self._train("fine_tune", self.task.recipe.fine_tuning, last, data)
         self._exact = gated.copied(self._model, to_training(self._start, "float32"), config.fbs_normalize)
         self._export(data)
         self._count(data)
-        self._forms = self.run.stage(
-            "forms", lambda: choice.fastest(self._exact, self.run.directory / "forms"), alone=True
-        )["forms"]
-        self._facts |= {"forms": self._forms, "macs": choice.executed_macs(self._exact, self._forms)}
+        chosen = self.run.stage("forms", lambda: choice.fastest(self._exact, self.run.directory / "forms"), alone=True)
+        self._forms = chosen["forms"]
+        self._facts |= chosen | {"macs": choice.executed_macs(self._exact, self._forms)}
 
     def evaluate(self) -> dict:
         """Multiply-accumulates per picture and layer ("macs_method" is their mean), what the equality gate saw."""
@@ -83,16 +90,24 @@ class FbsLearner:
     def _predictors(self) -> list[keras.Variable]:
         return [weight for gate in gated.gate_layers(self._model) for weight in (gate.phi, gate.rho)]
 
+    def _calibrate(self, data: Dataset) -> None:
+        seed, size = stream_seed(self.run, "calibrate"), self.task.recipe.batch_size
+        batches = itertools.islice(data.train_batches(size, seed), NB_BATCHES)
+        gated.calibrate(self._model, (images for images, _ in batches), seed)
+
+    def _phase(self, nb_epochs: float, share_of_rate: float) -> Phase:
+        phase = self.task.recipe.fine_tuning
+        return dataclasses.replace(phase, nb_epochs=nb_epochs, learning_rate=share_of_rate * phase.learning_rate)
+
     def _train(
         self,
         stage: str,
-        nb_epochs: float,
+        phase: Phase,
         density: float,
         data: Dataset,
         trained: Sequence[keras.Variable] | None = None,
     ) -> None:
         """One cycle of the learning rate at one density, of the whole network or of some variables alone."""
-        phase = dataclasses.replace(self.task.recipe.fine_tuning, nb_epochs=nb_epochs)
         for gate in gated.gate_layers(self._model):
             gate.set_density(density)
         train_model(self._model, self.task, data, self.run, stage, phase, trained=trained)
@@ -111,5 +126,6 @@ class FbsLearner:
         self._facts["macs_method"] = float(found.per_picture.mean())
         self._facts["macs_quantiles"] = dict(zip(("least", "p10", "median", "p90", "most"), quantiles, strict=True))
         self._facts["layers"] = found.layers
+        self._facts["dynamic_share"] = found.dynamic_share
         self.run.write("fired.svg", fired_svg(found.fired, labels))
         self.run.write("macs.svg", histogram_svg(found.per_picture))

@@ -34,6 +34,15 @@ def winners(saliency_NxC: tf.Tensor, nb_kept: tf.Tensor) -> tf.Tensor:
     return tf.cast((above | within) & (saliency_NxC > 0), saliency_NxC.dtype)
 
 
+def imbalance(pi_NxC: tf.Tensor) -> tf.Tensor:
+    """How unevenly the channels win over a batch: variance of their sums over the squared mean; 0 where all win alike.
+
+    The released code's `moe`, after Shazeer et al., 2017.
+    """
+    sums = tf.reduce_sum(pi_NxC, axis=0)
+    return tf.math.reduce_variance(sums) / (tf.reduce_mean(sums) + 1e-3) ** 2
+
+
 def gates(saliency_NxC: tf.Tensor, nb_kept: tf.Tensor, level: tf.Tensor | None) -> tf.Tensor:
     """pi [N, C]: the saliencies of the winners (eq. 4); no gradient flows through the choice.
 

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from secateur.learners.fbs.gated import pi_of
-from secateur.learners.fbs.layers import ChannelPruning
+from secateur.learners.fbs.layers import ChannelPruning, norm_as_factors
 from secateur.learners.fbs.ops import EPSILON
 from secateur.pruning import rules
 from secateur.pruning.calls import Call, new_layer, record, replaced
@@ -122,10 +122,9 @@ def skipped(gate: ChannelPruning, value: Value) -> Value:
 
 
 def _folded(convolution: keras.layers.Conv2D, norm: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel and offset of the convolution with its norm (which has no scale)."""
-    beta, mean, variance = norm.get_weights()
-    scale = 1.0 / np.sqrt(variance + norm.epsilon)
-    return convolution.kernel.numpy() * scale, beta - mean * scale
+    """Kernel and offset of the convolution with its norm."""
+    scale, offset = (factor.numpy() for factor in norm_as_factors(norm))
+    return convolution.kernel.numpy() * scale, offset
 
 
 def _strongest(gate: ChannelPruning, value: Value) -> tuple[Any, Any]:
@@ -134,11 +133,12 @@ def _strongest(gate: ChannelPruning, value: Value) -> tuple[Any, Any]:
     if value.winners is None:
         predictor = keras.layers.Dense(gate.nb_channels, activation="relu", name=f"{gate.name}_predictor")
         saliency = predictor(means)
-        predictor.set_weights([gate.phi.numpy(), gate.rho.numpy()])
+        predictor.set_weights(list(gate.predictor()))
     else:
-        phi = _table(gate.phi.numpy(), value.winners, f"{gate.name}_phi")
+        kernel, offsets = gate.predictor()
+        phi = _table(kernel, value.winners, f"{gate.name}_phi")
         product = ops.reshape(ops.matmul(ops.expand_dims(means, 1), phi), (1, gate.nb_channels))
-        bias = keras.layers.Rescaling(1.0, offset=gate.rho.numpy().tolist(), name=f"{gate.name}_predictor")
+        bias = keras.layers.Rescaling(1.0, offset=offsets.tolist(), name=f"{gate.name}_predictor")
         saliency = ops.relu(bias(product))
     pi, winners = ops.top_k(saliency, int(gate.nb_kept.numpy()))
     if gate.normalize == "sum":

@@ -32,9 +32,18 @@ def test_inputs_and_outputs_are_skipped_and_sums_join(randomise):
     assert (inner["read"], inner["made"]) == (0.5, 0.5)
     assert inner["macs"] == pytest.approx(0.25 * inner["dense_macs"] + 0.5 * 16)
     assert first["read"] == 0.5
-    # Behind the addition lives what either branch has.
-    assert 0.5 <= layers["stage2_block1_conv1_gated"]["read"] <= 1.0
     assert layers["stem_gated"]["read"] == 1.0
+
+
+def test_behind_an_addition_lives_what_either_branch_has(randomise):
+    """The stem's winners are channels 0 and 1, those of the block's second convolution 1 and 2: three of four live."""
+    model = gated.gated(randomise(resnet((8, 8, 1), 3, 8, (4, 6, 8))), 0.5, "paper", 0.0)
+    for name, winners in (("stem_gated", (0, 1)), ("stage1_block1_conv2_gated", (1, 2))):
+        model.get_layer(name).rho.assign(np.isin(np.arange(4), winners).astype(np.float32))
+    found = count(model, batches(model, 3), 3)
+    assert found.layers["stage2_block1_conv1_gated"]["read"] == 0.75
+    assert found.layers["stage1_block1_conv1_gated"]["read"] == 0.5
+    assert set(found.dynamic_share.values()) == {0.0}
 
 
 def test_the_published_network_at_half_density():
@@ -53,3 +62,5 @@ def test_classes_are_told_apart(randomise):
     fired = count(model, batches(model, 2), 2).fired["stem_gated"]
     assert fired.shape == (2, 4)
     np.testing.assert_allclose(fired.sum(axis=1), 2.0)
+    gated.calibrate(model, [images for images, _ in batches(model, 2)], seed=0)
+    assert max(count(model, batches(model, 2), 2).dynamic_share.values()) > 0.2

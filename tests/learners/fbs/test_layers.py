@@ -30,6 +30,52 @@ def test_the_output_is_the_blocks_times_the_gate():
     assert (np.count_nonzero(np.asarray(outputs).any((1, 2)), axis=1) == 3).all()
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("scale", [True, False])
+def test_one_picture_is_computed_by_its_winners_alone(stride, scale):
+    """Eagerly and in a graph: the row of the batch, from fewer filters."""
+    convolution = keras.layers.Conv2D(6, 3, stride, padding="same", use_bias=False)
+    layer = ChannelPruning([convolution, keras.layers.BatchNormalization(scale=scale)], density=0.5)
+    expected = np.asarray(layer(PICTURES))
+    generator = np.random.default_rng(1)
+    for weight in layer.layers[1].weights:
+        weight.assign(generator.uniform(0.5, 2, weight.shape))
+    expected = np.asarray(layer(PICTURES))
+    graph = tf.function(layer)
+    for k in range(len(PICTURES)):
+        for call in (layer, graph):
+            np.testing.assert_allclose(call(tf.constant(PICTURES[k : k + 1])), expected[k : k + 1], atol=1e-5)
+    concrete = graph.get_concrete_function(tf.TensorSpec((1, 8, 8, 3)))
+    (made,) = [op.outputs[0].shape for op in concrete.graph.get_operations() if op.type == "Conv2D"]
+    (kernel,) = [op.inputs[1] for op in concrete.graph.get_operations() if op.type == "Conv2D"]
+    assert "Gather" in kernel.op.type
+    assert made.rank == 4
+
+
+def test_calibrated_predictors_tell_pictures_apart():
+    layer = block()
+    layer.build((None, 8, 8, 3))
+    magnitudes = np.random.default_rng(0).uniform(1, 5, (200, 3)).astype(np.float32)
+    layer.calibrate(magnitudes, seed=0, size=0.1)
+    pictures = np.broadcast_to(magnitudes[:, None, None], (200, 8, 8, 3))
+    saliency = np.asarray(layer.saliency(pictures))
+    np.testing.assert_allclose(saliency.mean(axis=0), 1.0, atol=1e-3)
+    assert (saliency.std(axis=0) > 0.05).all()
+    assert saliency.std(axis=0).max() < 0.101
+    # What all pictures have in common may grow, and the saliencies stay.
+    np.testing.assert_allclose(np.asarray(layer.saliency(3 * pictures)).mean(axis=0), 1.0, atol=1e-3)
+    kernel, bias = layer.predictor()
+    np.testing.assert_allclose(np.maximum(magnitudes @ kernel + bias, 0), saliency, atol=1e-4)
+
+
+def test_balance_is_a_loss_of_uneven_channels():
+    layer = block(density=0.5, balance=2.0)
+    layer(PICTURES)
+    (loss,) = layer.losses
+    sums = np.asarray(layer.gate(PICTURES)).sum(axis=0)
+    np.testing.assert_allclose(loss, 2 * sums.var() / (sums.mean() + 1e-3) ** 2, rtol=1e-4)
+
+
 def test_it_wraps_any_row_of_layers_in_a_model_of_ones_own():
     inputs = keras.Input((8, 8, 3))
     x = ChannelPruning([keras.layers.DepthwiseConv2D(3), keras.layers.Conv2D(4, 1)], density=0.5)(inputs)
@@ -72,15 +118,25 @@ def test_bad_settings(settings, message):
         block(**settings)
 
 
-def test_a_deep_narrow_network_stays_finite():
+@pytest.mark.parametrize("start", ["random", "trained"])
+def test_a_deep_narrow_network_stays_finite(start):
     """Saliencies grow with the stream, and without care a deep network overflows within some steps."""
     keras.utils.set_random_seed(0)
     dense = to_training(resnet((8, 8, 1), 3, 56, (4, 4, 4)), "float32")
-    model = gated.gated(dense, 0.5, "paper", 1e-8)
-    step = train_step(model, sgd(Recipe(1, 0.1, 1, 0.1), 0.05), cross_entropy, 1e-4)
     generator = np.random.default_rng(0)
     images = tf.constant(generator.uniform(0, 255, (8, 8, 8, 1)).astype(np.float32))
     labels = tf.constant(generator.integers(0, 3, 8, np.int32))
-    losses = [float(step(images, labels)["loss"]) for _ in range(100)]
+    if start == "trained":
+        step = train_step(dense, sgd(Recipe(1, 0.1, 1, 0.1), 0.01), cross_entropy, 1e-4)
+        for _ in range(60):
+            step(images, labels)
+    model = gated.gated(dense, 0.5, "sum", 1e-8)
+    if start == "trained":
+        gated.calibrate(model, [images], seed=0)
+    else:  # the layer's own small random predictors
+        for gate in gated.gate_layers(model):
+            gate.phi.assign(np.random.default_rng(0).normal(0, 0.05, gate.phi.shape) / np.sqrt(gate.phi.shape[0]))
+    step = train_step(model, sgd(Recipe(1, 0.1, 1, 0.1), 0.05), cross_entropy, 1e-4)
+    losses = [float(step(images, labels)["loss"]) for _ in range(200)]
     assert np.isfinite(losses).all()
     assert np.mean(losses[-10:]) < np.mean(losses[:10])

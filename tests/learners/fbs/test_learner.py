@@ -24,7 +24,7 @@ def trained(task, directory, precision="float32", **flags):
 def test_the_stages_and_what_they_leave(task, tmp_path, precision, normalize):
     learner = trained(task, tmp_path / "run", precision, fbs_density=0.5, fbs_normalize=normalize)
     stages = {path.stem for path in (tmp_path / "run" / "stages").iterdir()}
-    assert stages == {"warm_up", "density_0.75", "fine_tune", "forms"}
+    assert stages == {"calibrate", "warm_up", "density_0.75", "fine_tune", "forms"}
     facts, dense = learner.evaluate(), cost.macs(task.build_model())
     assert 0.2 * dense < facts["macs_method"] < 0.7 * dense
     assert facts["macs_quantiles"]["least"] <= facts["macs_quantiles"]["median"] <= facts["macs_quantiles"]["most"]
@@ -41,10 +41,17 @@ def test_the_warm_up_trains_the_predictors_alone(task, tmp_path):
     learner = trained(task, tmp_path / "run", fbs_density=1.0, fbs_nb_epochs_warm_up=2.0, fbs_nb_epochs_step=0.0)
     dense = load_pretrained(task)
     kernel = learner.export().get_layer("stage2_block1_conv1").kernel.numpy()
-    sign = np.sign(dense.get_layer("stage2_block1_conv1_norm").gamma.numpy())
-    np.testing.assert_allclose(kernel, dense.get_layer("stage2_block1_conv1").kernel.numpy() * sign, rtol=1e-5)
+    np.testing.assert_array_equal(kernel, dense.get_layer("stage2_block1_conv1").kernel.numpy())
     predictor = learner.export().get_layer("stage2_block1_conv1_gated_predictor")
-    assert np.abs(predictor.kernel.numpy()).max() > 0
+    assert not np.allclose(predictor.bias.numpy(), 1.0)
+
+
+def test_pictures_differ_in_what_they_compute(task, tmp_path):
+    """After training: else a static method would have done."""
+    learner = trained(task, tmp_path / "run", fbs_density=0.5, fbs_nb_epochs_warm_up=2.0)
+    shares = list(learner.evaluate()["dynamic_share"].values())
+    assert len(shares) == 9
+    assert np.mean(shares) > 0.2
 
 
 def test_it_starts_from_a_network_that_another_learner_shrank(task, tmp_path):
