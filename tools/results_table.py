@@ -1,10 +1,12 @@
-"""Prints the table of the README from the committed results: results/<task>_<learner>_<setting>/result.json.
+"""The tables of the committed results, results/<task>_<learner>_<setting>/result.json, as they stand in the documents.
 
-.venv/bin/python tools/results_table.py
+    .venv/bin/python tools/results_table.py [--write]
 
-Runs that differ in the seed alone, `<name>` and `<name>_seed<k>`, get a row for their mean.
+Prints the README's table and the one of runs before fine-tuning (results/before_fine_tuning, in docs/results.md), or
+puts them in their places. Runs that differ in the seed alone, `<name>` and `<name>_seed<k>`, get a row for their mean.
 """
 
+import argparse
 import json
 import pathlib
 import re
@@ -12,25 +14,34 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-HEADER = "| run | accuracy | lost | lost, same epochs | MACs | LiteRT, 1 thread | `.tflite` | epochs | seed |"
-RULE = "|---|---|---|---|---|---|---|---|---|"
+# Documents to the folder of the results that they show.
+PLACES = {ROOT / "README.md": ROOT / "results", ROOT / "docs" / "results.md": ROOT / "results" / "before_fine_tuning"}
+HEADER = (
+    "| run | accuracy | top-5 | lost | lost, same epochs | MACs | parameters | LiteRT, 1 thread | int8 | epochs "
+    "| minutes | seed |"
+)
+RULE = "|---|" + 11 * "---|"
 
 
-def table(folder: pathlib.Path) -> str:
-    """One line for each result, in the order of the folders' names, and one for each mean."""
+def table(folder: pathlib.Path, link: str = "results") -> str:
+    """One line for each result, in the order of the folders' names, and one for each mean.
+
+    Args:
+        link: where the folder is, seen from the document; "" for no links.
+    """
     results = {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*/result.json"))}
     # The dense model that was trained on belongs to all runs that began with the same one.
     budgets = {r["config"].get("start"): r["dense_same_budget"] for r in results.values() if "dense_same_budget" in r}
     groups: dict[str, list[Mapping]] = {}
     lines = [HEADER, RULE]
     for name, result in results.items():
-        lines.append(row(name, result, budgets.get(result["config"].get("start", "none"))))
+        lines.append(row(name, result, budgets.get(result["config"].get("start", "none")), link))
         groups.setdefault(re.sub(r"_seed\d+$", "", name), []).append(result)
     lines += [mean_row(name, group, budgets) for name, group in groups.items() if len(group) > 1]
     return "\n".join(lines)
 
 
-def row(name: str, result: Mapping, budget: Mapping | None) -> str:
+def row(name: str, result: Mapping, budget: Mapping | None, link: str) -> str:
     """Accuracy; points lost against the model it began with, and against that one trained for the same epochs more."""
     dense, own = result["dense"], result.get("pruned", result["dense"])
     fewer = faster = lost = lost_budget = ""
@@ -41,14 +52,17 @@ def row(name: str, result: Mapping, budget: Mapping | None) -> str:
         lost_budget = f"{100 * (budget['accuracy'] - own['accuracy']):.2f}" if budget else ""
     epochs = " + ".join(f"{count:g}" for count in result["epochs"].values())
     cells = (
-        f"[{name}](results/{name})",
+        f"[{name}]({link}/{name})" if link else name,
         f"{100 * own['accuracy']:.2f} %",
+        f"{100 * own['top5']:.2f} %",
         lost,
         lost_budget,
         f"{own.get('macs_method', own['macs']) / 1e6:.1f} M{fewer}",
+        f"{own['params'] / 1e3:.1f} k",
         f"{own['latency_ms']['median']:.3f} ms{faster}",
-        f"{own['tflite_bytes'] / 1e3:.0f} kB",
+        _int8(result),
         epochs,
+        f"{sum(result['seconds'].values()) / 60:.0f}",
         str(result["seed"]),
     )
     return f"| {' | '.join(cells)} |"
@@ -62,12 +76,12 @@ def mean_row(name: str, results: Sequence[Mapping], budgets: Mapping) -> str:
     cells = (
         f"**mean of {len(results)} seeds**: {name}",
         f"{mean:.2f} % ({min(accuracies):.2f} to {max(accuracies):.2f})",
+        "",
         f"{dense - mean:.2f}",
         f"{100 * budget['accuracy'] - mean:.2f}" if budget else "",
-        "",
+        *("", ""),
         f"{statistics.mean(_faster(result) for result in results):.2f} times as fast",
-        "",
-        "",
+        *("", "", ""),
         ", ".join(str(result["seed"]) for result in results),
     )
     return f"| {' | '.join(cells)} |"
@@ -77,5 +91,29 @@ def _faster(result: Mapping) -> float:
     return result["dense"]["latency_ms"]["median"] / result["pruned"]["latency_ms"]["median"]
 
 
+def _int8(result: Mapping) -> str:
+    """Accuracy and bytes of the int8 form, where there is one."""
+    found = result.get("int8")
+    return f"{100 * found['accuracy']:.2f} %, {found['tflite_bytes'] / 1e3:.0f} kB" if found else ""
+
+
+def replaced(document: pathlib.Path, folder: pathlib.Path) -> str:
+    """The document with the folder's table in place of the one that stands there."""
+    text = document.read_text()
+    begin = text.index(HEADER[: HEADER.index("accuracy")])
+    end = text.index("\n\n", begin)
+    return text[:begin] + table(folder, "results" if document.parent == ROOT else "") + text[end:]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="put the tables into the documents")
+    for document, folder in PLACES.items():
+        if parser.parse_args().write:
+            document.write_text(replaced(document, folder))
+        else:
+            print(table(folder), end="\n\n")
+
+
 if __name__ == "__main__":
-    print(table(ROOT / "results"))
+    main()

@@ -10,8 +10,9 @@ def results(tmp_path):
     """A dense run, three seeds of a pruned one, another learner's by its own count."""
 
     def write(name, accuracy, seed, **more):
-        dense = {"accuracy": 0.9, "macs": 4e6, "tflite_bytes": 8000, "latency_ms": {"median": 2.0}}
+        dense = {"accuracy": 0.9, "top5": 0.99, "macs": 4e6, "params": 3000, "latency_ms": {"median": 2.0}}
         result = {"config": {"start": "abc"}, "epochs": {"fine_tune": 40.0}, "seed": seed, "dense": dense} | more
+        result |= {"seconds": {"prune": 60.0, "fine_tune": 540.0}, "int8": {"accuracy": 0.88, "tflite_bytes": 2000}}
         if accuracy:
             result["pruned"] = dense | {"accuracy": accuracy, "macs": 2e6, "latency_ms": {"median": 1.0}}
         (tmp_path / name).mkdir()
@@ -31,22 +32,33 @@ def results(tmp_path):
 def test_rows_say_what_was_lost_and_gained(results):
     lines = load("results_table").table(results).splitlines()
     rows = {line.split("]")[0].strip("| ["): [cell.strip() for cell in line.split("|")[2:]] for line in lines[2:-1]}
-    assert rows["net_dense"][:3] == ["90.00 %", "", ""]
-    assert rows["net_a"][:5] == [
-        "89.00 %",
+    assert rows["net_dense"][:4] == ["90.00 %", "99.00 %", "", ""]
+    assert rows["net_a"][2:9] == [
         "1.00",
         "2.00",
         "2.0 M, 2.00 times fewer",
+        "3.0 k",
         "1.000 ms, 2.00 times as fast",
+        "88.00 %, 2 kB",
+        "40",
     ]
+    assert rows["net_a"][9:11] == ["10", "0"]
     # The dense model trained on is that of every run with the same start.
-    assert rows["net_a_seed2"][1:3] == ["3.00", "4.00"]
-    assert rows["net_b"][3] == "1.0 M, 4.00 times fewer"
+    assert rows["net_a_seed2"][2:4] == ["3.00", "4.00"]
+    assert rows["net_b"][4] == "1.0 M, 4.00 times fewer"
+
+
+def test_a_documents_table_is_replaced(results):
+    tool = load("results_table")
+    path = results / "page.md"
+    path.write_text("# Title\n\n| run | old |\n|---|---|\n\nText\n")
+    assert tool.replaced(path, results) == f"# Title\n\n{tool.table(results, '')}\n\nText\n"
+    assert "(results/" not in tool.replaced(path, results)
 
 
 def test_seeds_have_their_mean_and_range(results):
     last = load("results_table").table(results).splitlines()[-1]
     assert "**mean of 3 seeds**: net_a |" in last
-    assert "88.00 % (87.00 to 89.00) | 2.00 | 3.00 |" in last
+    assert "88.00 % (87.00 to 89.00) |  | 2.00 | 3.00 |" in last
     assert "2.00 times as fast" in last
     assert "0, 1, 2" in last
