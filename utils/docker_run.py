@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import docker
 
 from secateur.utils.errors import RunError, UsageError
+from secateur.utils.gpus import idle_gpus
 from secateur.utils.launch import ROOT, parse
 from secateur.utils.paths import data_dir_for
 
@@ -24,10 +25,21 @@ HOME = "/opt/secateur"
 WRITTEN = {"log_dir": "./logs", "save_path": "./models", "save_path_eval": "", "dcp_save_path": ""}
 WRITTEN |= {"dcp_save_path_eval": ""}
 READ = ("data_dir_local", "save_path_dst", "warm_start", "pretrained")
+# Data sets that are downloaded to ./data where no folder is named.
+DOWNLOADED = ("cifar10",)
 IMAGE_FILES = ("Dockerfile", "requirements.lock", "pyproject.toml")
 LINES_OF_A_FAILED_BUILD = 15
 # Of one request; some storage drivers copy the whole image when a container is made.
 TIMEOUT_SECONDS = 900
+# NCCL needs more than the engine's 64 MB.
+SHARED_MEMORY = "1g"
+
+
+HELP = {"-h", "--help"}
+USAGE = (
+    "usage: run_docker.sh [-n N] [--device=auto|cpu|gpu] [--dry_run] [--network=NAME] [--base=IMAGE] "
+    "nets/<network>_at_<data>_run.py [flags of the script]"
+)
 
 
 class Plan(NamedTuple):
@@ -72,12 +84,18 @@ def plan_for(argv: Sequence[str], has_nvidia: bool) -> Plan:
     if data and "data_dir_local" not in flags:
         arguments.append(f"--data_dir_local={data}")
         flags["data_dir_local"] = str(data)
+    mounts = _mounts(flags)
+    if not data and _dataset(launch.script) in DOWNLOADED:
+        mounts[str(pathlib.Path("data").resolve())] = "rw"
     device = "auto" if gpus else "cpu"
-    script = f"{HOME}/nets/{launch.script.name}"
+    script = f"{HOME}/{launch.script.relative_to(ROOT)}" if launch.script.is_relative_to(ROOT) else ""
+    if not script:  # a script of one's own
+        script = str(launch.script.resolve())
+        mounts.setdefault(str(launch.script.resolve().parent), "ro")
     command = ["-n", str(launch.nb_gpus), f"--device={device}", script, *arguments]
     variant = "gpu" if gpus else "cpu"
     image = f"secateur:{variant}-{_digest(own['--base'])}"
-    return Plan(image, variant, command, _mounts(flags), gpus, own["--network"], own["--base"])
+    return Plan(image, variant, command, mounts, gpus, own["--network"], own["--base"])
 
 
 def _own_flags(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -201,10 +219,14 @@ def run(client: docker.DockerClient, plan: Plan) -> int:
         "security_opt": ["no-new-privileges"],
         "cap_drop": ["ALL"],
         "init": True,
+        "shm_size": SHARED_MEMORY,
     }
     if plan.network:
         settings["network_mode"] = plan.network
-    container = client.containers.create(plan.image, plan.command, **settings)
+    try:
+        container = client.containers.create(plan.image, plan.command, **settings)
+    except docker.errors.APIError as error:
+        raise RunError(f"the container could not be made ({error.explanation})") from None
     previous = {number: signal.signal(number, _forward(container)) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         container.start()
@@ -212,6 +234,8 @@ def run(client: docker.DockerClient, plan: Plan) -> int:
             sys.stderr.buffer.write(part)
             sys.stderr.flush()
         return int(container.wait()["StatusCode"])
+    except docker.errors.APIError as error:
+        raise RunError(f"the container could not be run ({error.explanation})") from None
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -232,11 +256,14 @@ def main(argv: Sequence[str]) -> None:
     try:
         if dry and not argv:
             raise UsageError("--dry_run shows the plan of a command: name a script behind it")
+        if HELP & set(argv[:1]):
+            print(USAGE)
+            sys.exit(0)
+        if dry:  # needs no engine
+            print(describe(plan_for(argv, idle_gpus() is not None)))
+            sys.exit(0)
         client = connect()
         plan = plan_for(argv, has_nvidia(client))
-        if dry:
-            print(describe(plan))
-            sys.exit(0)
         build_image(client, plan)
         sys.exit(run(client, plan))
     except (UsageError, RunError) as error:

@@ -8,6 +8,8 @@ from secateur.utils.errors import UsageError
 
 # Where the Dockerfile puts the project.
 HOME = "/opt/secateur"
+# Of the user in the image.
+USER = 1000
 # Pods that fail are started again so often in all; each start goes on from the newest checkpoint.
 BACKOFF_LIMIT = 100
 
@@ -16,10 +18,15 @@ def submission(job: Job) -> tuple[list[str], str]:
     """The command, and the manifests that it reads from its standard input.
 
     Raises:
-        UsageError: no image, a name that Kubernetes does not take, or a volume that is not CLAIM:/FOLDER.
+        UsageError: no image, no volume, a name that Kubernetes does not take, or a volume that is not CLAIM:/FOLDER.
     """
     if not job.image:
         raise UsageError("--image=IMAGE: name an image of the Dockerfile that the cluster can pull")
+    if not job.volumes:
+        raise UsageError(
+            "--volume=CLAIM:/FOLDER: name a persistent volume claim for models, logs and checkpoints; what pods write "
+            "elsewhere ends with them"
+        )
     if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?", job.name):
         raise UsageError(f"-j={job.name}: must be small letters, digits and -, at most 52")
     manifests = {"apiVersion": "v1", "kind": "List", "items": [_service(job), _job(job)]}
@@ -36,6 +43,8 @@ def _job(job: Job) -> dict:
     pod = {
         "subdomain": job.name,
         "restartPolicy": "OnFailure",
+        # So that the image's user may write to the volumes.
+        "securityContext": {"fsGroup": USER},
         "containers": [_container(job, volumes)],
         "volumes": [{"name": claim, "persistentVolumeClaim": {"claimName": claim}} for claim, _ in volumes],
     }
@@ -54,6 +63,8 @@ def _container(job: Job, volumes: list[tuple[str, str]]) -> dict:
     return {
         "name": "worker",
         "image": job.image,
+        # ./logs and ./models then lie on the first volume.
+        "workingDir": volumes[0][1],
         "args": [f"--device={job.device}", f"{HOME}/nets/{job.script.name}", *job.arguments],
         "env": [{"name": name, "value": value} for name, value in environment.items()],
         "ports": [{"containerPort": PORT}],

@@ -96,6 +96,9 @@ def main(argv: Sequence[str]) -> None:
     if "TF_CONFIG" in os.environ:  # a worker, whose device was chosen by what started it
         _become(parse(argv))
         return
+    if {"-h", "--help"} & set(argv[:1]):
+        print(USAGE)
+        return
     try:
         launch = parse(argv)
         if cluster.is_worker():

@@ -53,7 +53,7 @@ class Engine(http.server.BaseHTTPRequestHandler):
             ("GET /images/", lambda: self.answer(200, {"Id": "sha256:1", "RepoTags": [state["tag"]]})),
             ("POST /build", lambda: self.answer(200, "".join(json.dumps(x) + "\n" for x in state["build"]).encode())),
             ("POST /containers/create", lambda: self.answer(201, {"Id": "c1", "Warnings": []})),
-            ("POST /containers/c1/start", lambda: self.answer(204)),
+            ("POST /containers/c1/start", lambda: self.answer(204, kind="text/plain")),
             ("POST /containers/c1/wait", lambda: self.answer(200, {"StatusCode": state["code"]})),
             ("POST /containers/c1/kill", lambda: self.answer(204)),
             ("GET /containers/c1/json", lambda: self.answer(200, {"Id": "c1", "Config": {"Tty": False}})),
@@ -61,6 +61,9 @@ class Engine(http.server.BaseHTTPRequestHandler):
             ("DELETE /containers/c1", lambda: self.answer(204)),
         ]
         request = f"{self.command} {path}"
+        if state.get("refused") and request.split("?")[0].endswith(f"/{state['refused']}"):
+            self.answer(404, {"message": "network none-such not found"})
+            return
         next(answer for start, answer in routes if request.startswith(start))()
 
     do_GET = do_POST = do_DELETE = handle_one  # noqa: N815, the names that http.server looks for
@@ -111,6 +114,7 @@ def test_the_container_gets_the_command_the_folders_and_no_privileges(engine, tm
     assert set(host["Binds"]) == places | {f"{tmp_path}/models:{tmp_path}/models:rw"}
     assert (tmp_path / "out").is_dir()
     assert host["CapDrop"] == ["ALL"]
+    assert host["ShmSize"] == 1 << 30
     assert host["SecurityOpt"] == ["no-new-privileges"]
     assert not host.get("Privileged")
     assert created["User"] != "0:0" or pathlib.Path.home() == pathlib.Path("/root")
@@ -166,7 +170,32 @@ def test_a_dry_run_shows_the_plan_and_asks_for_nothing(engine, capsys):
     shown = capsys.readouterr().out
     assert "GPUs: none" in shown
     assert shown.rstrip().endswith(f"{SCRIPT} --learner=stripe")
-    assert not [path for command, path, _ in engine.asked if command == "POST"]
+    assert not engine.asked
+
+
+def test_help_needs_no_engine(capsys, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    assert run(["--help"]) == 0
+    assert "usage: run_docker.sh [-n N]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("request_name", ["create", "start"])
+def test_what_the_engine_refuses_is_one_line(engine, capsys, request_name):
+    engine.state["refused"] = request_name
+    assert run([SCRIPT]) == 1
+    assert "error: the container could not be" in (shown := capsys.readouterr().err)
+    assert "network none-such not found" in shown
+    assert bool(requests(engine, "DELETE /containers/c1")) == (request_name == "start")
+
+
+def test_a_script_of_ones_own_and_a_download(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine_at_cifar10_run.py").write_text("")
+    plan = docker_run.plan_for(["mine_at_cifar10_run.py"], has_nvidia=False)
+    assert plan.command[3] == str(tmp_path / "mine_at_cifar10_run.py")
+    assert plan.mounts[str(tmp_path)] == "ro"
+    assert plan.mounts[str(tmp_path / "data")] == "rw"
+    assert str(tmp_path / "data") not in docker_run.plan_for([SCRIPT], has_nvidia=False).mounts
 
 
 def test_no_engine_and_no_permission(monkeypatch):

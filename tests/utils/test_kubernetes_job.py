@@ -28,7 +28,7 @@ def items(job=JOB):
 
 
 @pytest.mark.parametrize(("kind", "name"), [("Service", "V1Service"), ("Job", "V1Job")])
-@pytest.mark.parametrize("job", [JOB, JOB._replace(device="cpu", volumes=[], nb_workers=1)])
+@pytest.mark.parametrize("job", [JOB, JOB._replace(device="cpu", volumes=["runs:/logs"], nb_workers=1)])
 def test_every_field_is_one_of_the_api(kind, name, job):
     """Read into the API's types and written again nothing is lost: unknown fields would be."""
     manifest, api = items(job)[kind], client.ApiClient()
@@ -52,6 +52,8 @@ def test_resources_folders_and_privileges():
     (container,) = items()["Job"]["spec"]["template"]["spec"]["containers"]
     assert container["resources"]["limits"] == {"nvidia.com/gpu": "1"}
     assert {mount["mountPath"] for mount in container["volumeMounts"]} == {"/data", "/logs"}
+    assert container["workingDir"] == "/data"
+    assert items()["Job"]["spec"]["template"]["spec"]["securityContext"] == {"fsGroup": 1000}
     assert container["args"][-2:] == ["--learner=fcf", "--data_dir_local=/data"]
     assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     (alone,) = items(JOB._replace(device="cpu"))["Job"]["spec"]["template"]["spec"]["containers"]
@@ -63,6 +65,7 @@ def test_resources_folders_and_privileges():
     [
         ({"image": ""}, "--image=IMAGE: name an image"),
         ({"name": "My_Job"}, "-j=My_Job: must be small letters"),
+        ({"volumes": []}, "--volume=CLAIM:/FOLDER: name a persistent volume claim for models, logs and checkpoints"),
         ({"volumes": ["data"]}, "--volume=data: must be CLAIM:/FOLDER"),
     ],
 )

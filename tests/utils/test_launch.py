@@ -31,6 +31,12 @@ def test_bad_command_lines(argv, says):
         launch.parse(argv)
 
 
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_help_without_a_script(capsys, word):
+    launch.main([word])
+    assert "usage: run_local.sh [-n N]" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("device", "idle", "visible"),
     [("cpu", [0, 1], "-1"), ("auto", None, "-1"), ("auto", [3, 0], "3"), ("gpu", [2], "2")],
