@@ -6,6 +6,11 @@ import keras
 
 from secateur.pruning.calls import Call, record
 
+layers = keras.layers
+SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
+TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+PLAIN = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.DepthwiseConv1D, layers.DepthwiseConv2D, layers.Dense)
+
 
 def layer_macs(model: keras.Model) -> dict[str, int]:
     """Multiply-accumulates per picture of every convolution, depthwise convolution and dense layer.
@@ -36,12 +41,12 @@ def params(model: keras.Model) -> int:
 
 def call_macs(call: Call) -> int:
     layer = call.layer
-    if isinstance(layer, keras.layers.SeparableConv2D):
+    if isinstance(layer, SEPARABLE):
         kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
         return sum(math.prod(kernel.shape) for kernel in kernels) * _places(call.outputs[0])
-    if isinstance(layer, keras.layers.Conv2DTranspose):
+    if isinstance(layer, TRANSPOSED):
         return math.prod(layer.kernel.shape) * _places(call.inputs[0])
-    if isinstance(layer, keras.layers.Conv1D | keras.layers.Conv2D | keras.layers.DepthwiseConv2D | keras.layers.Dense):
+    if isinstance(layer, PLAIN):
         return math.prod(layer.kernel.shape) * _places(call.outputs[0])
     return 0
 

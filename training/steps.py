@@ -1,6 +1,6 @@
 """The pieces of a training step that learners put together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -82,7 +82,7 @@ def train_step(
     loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
     weight_decay: float,
     distillation: DistillationLoss | None = None,
-    norm_l1: float = 0.0,
+    norm_l1: Mapping[str, float] | None = None,
     replaced: Callable[[], Replaced] | None = None,
     trained: Sequence[keras.Variable] | None = None,
 ) -> Step:
@@ -93,14 +93,14 @@ def train_step(
 
     Args:
         distillation: what a teacher adds to the loss of the first logits; reported as "distillation".
-        norm_l1: factor on the L1 norm of all batch-norm scales (Network Slimming, Liu et al., 2017).
+        norm_l1: batch norm to the factor on the L1 norm of its scales (Network Slimming, Liu et al., 2017).
         replaced: called under the tape in each step, what the model computes with in place of some variables.
         trained: the variables that are trained; None: all. What is frozen also keeps its moving statistics.
     """
     variables = model.trainable_variables if trained is None else list(trained)
     moving = moving_statistics(model) if trained is None else []
     kernels = decayed_kernels(model)
-    scales = [v for v in variables if v.path.endswith("gamma")] if norm_l1 else []
+    scales = [(model.get_layer(name).gamma, factor) for name, factor in (norm_l1 or {}).items()]
     optimizer.build(variables)
 
     @tf.function
@@ -111,7 +111,7 @@ def train_step(
             data_loss = loss(labels, logits)
             auxiliary = [loss(labels, head) for head in heads]
             soft = [distillation(images, logits)] if distillation else []
-            sparse = [norm_l1 * tf.reduce_sum(tf.abs(tf.convert_to_tensor(scale))) for scale in scales]
+            sparse = [factor * tf.reduce_sum(tf.abs(tf.convert_to_tensor(scale))) for scale, factor in scales]
             rest = [own_losses(model), l2_loss(kernels, weight_decay)]
             objective = tf.add_n([data_loss, *auxiliary, *soft, *sparse, *rest])
             objective = optimizer.scale_loss(objective)

@@ -1,7 +1,7 @@
 """Training a model by the task's recipe: from scratch, or fine-tuning after pruning."""
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -53,7 +53,7 @@ def train_model(
     run: Run,
     stage: str,
     phase: Phase,
-    norm_l1: float = 0.0,
+    norm_l1: Mapping[str, float] | None = None,
     replaced: Callable[[], Replaced] | None = None,
     trained: Sequence[keras.Variable] | None = None,
 ) -> keras.Model:

@@ -16,6 +16,8 @@ from secateur.utils.errors import UsageError
 Scores = Mapping[str, np.ndarray]
 # Of the range of shares, where the cost of a plan is a sum of its widths.
 NB_HALVINGS = 24
+# Share of a group that one ranking of all channels leaves at least.
+LEAST = 0.1
 
 
 def _relative(scores: Scores) -> Scores:
@@ -24,7 +26,9 @@ def _relative(scores: Scores) -> Scores:
 
 RANKINGS: dict[str, Callable[[Scores, float], dict[str, int]]] = {
     "uniform": lambda scores, share: uniform_widths({name: len(values) for name, values in scores.items()}, share),
-    "global": lambda scores, share: global_widths(_relative(scores), share),
+    "global": lambda scores, share: global_widths(_relative(scores), share, least=LEAST),
+    # Network Slimming cuts all scales at one threshold; trained with an L1 norm they are comparable between layers.
+    "slimming": lambda scores, share: global_widths(scores, share, least=LEAST),
 }
 
 

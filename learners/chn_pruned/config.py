@@ -34,7 +34,9 @@ class ChnPrunedConfig:
     chn_scope: str = option("block", "prune inside the blocks, or also the residual stream", choices=("block", "all"))
     chn_nb_rounds: int = option(1, "prune in so many rounds, with training in between")
     chn_nb_epochs_round: float = option(1.0, "epochs between two rounds")
-    chn_bn_l1: float = option(0.0, "before pruning, train with this factor on the L1 norm of all batch-norm scales")
+    chn_bn_l1: float = option(
+        0.0, "before pruning, train with this factor on the L1 norm of the scales of the pruned groups' batch norms"
+    )
     chn_nb_epochs_bn_l1: float = option(10.0, "epochs of that training")
     chn_nb_smpls: int = option(2560, "training pictures for the criterion taylor")
     channel_multiple: str = option(

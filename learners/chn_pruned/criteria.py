@@ -28,18 +28,12 @@ def scores_of(
         return {group.name: generator.random(group.size) for group in groups}
     if criterion == "bn":
         return {group.name: _norm_scales(graph, group) for group in groups}
-    kernels = {name: _kernel(graph.model.get_layer(name)) for group in groups for name in group.producers}
     if criterion == "taylor":
-        gradients = _gradients(graph.model, {name: kernel for name, (kernel, _) in kernels.items()}, task, batches)
-    scores = {}
-    for group in groups:
-        filters = _filters(graph, group, kernels)
-        if criterion == "taylor":
-            moved = {name: (gradients[name], axis) for name, (_, axis) in kernels.items()}
-            scores[group.name] = ops.taylor_changes(filters, _filters(graph, group, moved))
-        else:
-            scores[group.name] = FUNCTIONS[criterion](filters)
-    return scores
+        variables = {id(v): v for group in groups for v, _, _ in _switches(graph, group)}
+        gradients = _gradients(graph.model, list(variables.values()), task, batches)
+        return {group.name: _taylor(graph, group, gradients) for group in groups}
+    kernels = {name: _kernel(graph.model.get_layer(name)) for group in groups for name in group.producers}
+    return {group.name: FUNCTIONS[criterion](_filters(graph, group, kernels)) for group in groups}
 
 
 def _kernel(layer: keras.layers.Layer) -> tuple[keras.Variable, int]:
@@ -79,16 +73,47 @@ def _norm_scales(graph: ChannelGraph, group: ChannelGroup) -> np.ndarray:
     return scores
 
 
+def _taylor(graph: ChannelGraph, group: ChannelGroup, gradients: Sequence[Mapping[int, np.ndarray]]) -> np.ndarray:
+    """The importance of the group's channels by the gradients of each batch."""
+    changes = np.zeros((len(gradients), group.size))
+    for variable, axis, places in _switches(graph, group):
+        rows = [
+            np.moveaxis(np.asarray(array), axis, 0) for array in (variable.value, *(g[id(variable)] for g in gradients))
+        ]
+        weights, *found = (array.reshape(len(array), -1) for array in rows)
+        own = places >= 0
+        for k, gradient in enumerate(found):
+            np.add.at(changes[k], places[own], ops.first_order_change(weights, gradient)[own])
+    return ops.taylor_importance(changes)
+
+
+def _switches(graph: ChannelGraph, group: ChannelGroup) -> list[tuple[keras.Variable, int, np.ndarray]]:
+    """What a channel is switched off by: variable, axis of the channels, channel of each place (-1: none).
+
+    Scale and offset of the group's norms, behind which the channel is zero; the filters that make it where it has none.
+    """
+    found = []
+    for name in group.members:
+        layer = graph.model.get_layer(name)
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.scale and layer.center:
+            places = graph.places(group.name, graph.flows.members[name][: layer.gamma.shape[0]])
+            found += [(layer.gamma, 0, places), (layer.beta, 0, places)]
+    if found:
+        return found
+    kernels = {name: _kernel(graph.model.get_layer(name)) for name in group.producers}
+    return [(*kernels[name], graph.places(group.name, graph.flows.producers[name])) for name in group.producers]
+
+
 def _gradients(
-    model: keras.Model, variables: Mapping[str, keras.Variable], task: Task, batches: Iterable
-) -> dict[str, np.ndarray]:
-    """The mean gradient of the loss by each variable, in inference mode."""
+    model: keras.Model, variables: Sequence[keras.Variable], task: Task, batches: Iterable
+) -> list[dict[int, np.ndarray]]:
+    """For each batch the gradient of the loss by each variable, by its identity; in inference mode."""
 
     @tf.function
     def of(images: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             loss = task.loss(labels, model(images, training=False))
-        return tape.gradient(loss, list(variables.values()))
+        return tape.gradient(loss, list(variables), unconnected_gradients="zero")
 
-    found = [of(images, labels) for images, labels in batches]
-    return {name: np.mean([g[k].numpy() for g in found], axis=0) for k, name in enumerate(variables)}
+    found = (of(images, labels) for images, labels in batches)
+    return [{id(v): g.numpy() for v, g in zip(variables, gradients, strict=True)} for gradients in found]

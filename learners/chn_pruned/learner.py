@@ -8,7 +8,7 @@ channels which an addition ties together go together; each round really shrinks 
 import dataclasses
 import fnmatch
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import keras
 import numpy as np
@@ -49,7 +49,11 @@ class ChnPrunedLearner:
             return
         data, config = self.task.load_data(), self.config
         if config.chn_bn_l1:
-            self._train("sparse", config.chn_nb_epochs_bn_l1, data, norm_l1=config.chn_bn_l1)
+            graph = ChannelGraph(dense)
+            norms = [
+                n for group in self._groups(graph) for n in group.members if hasattr(graph.model.get_layer(n), "gamma")
+            ]
+            self._train("sparse", config.chn_nb_epochs_bn_l1, data, dict.fromkeys(norms, config.chn_bn_l1))
         for k in range(1, config.chn_nb_rounds + 1):
             self._prune(k, dense, data)
             if k < config.chn_nb_rounds:
@@ -64,7 +68,7 @@ class ChnPrunedLearner:
     def export(self) -> keras.Model:
         return self._model
 
-    def _train(self, stage: str, nb_epochs: float, data: Dataset, norm_l1: float = 0.0) -> None:
+    def _train(self, stage: str, nb_epochs: float, data: Dataset, norm_l1: Mapping[str, float] | None = None) -> None:
         phase = dataclasses.replace(self.task.recipe.fine_tuning, nb_epochs=nb_epochs)
         train_model(self._model, self.task, data, self.run, stage, phase, norm_l1)
 
@@ -97,8 +101,11 @@ class ChnPrunedLearner:
 
     def _family(self, index: int, graph: ChannelGraph, scores: dict[str, np.ndarray], data: Dataset) -> Family:
         """What the ranking makes of the scores: a share to the widths of all groups."""
-        if self.config.chn_ranking != "sensitivity":
-            return functools.partial(RANKINGS[self.config.chn_ranking], scores)
+        ranking = self.config.chn_ranking
+        if ranking == "global" and self.config.chn_criterion == "bn":
+            ranking = "slimming"
+        if ranking != "sensitivity":
+            return functools.partial(RANKINGS[ranking], scores)
 
         def measure() -> dict:
             pictures = take(self._training(data, "sensitivity"), self.config.chn_nb_smpls // self._batch_size)

@@ -26,12 +26,17 @@ def distances_to_others(filters_CxD: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(squared, 0)).sum(axis=1)
 
 
-def taylor_changes(filters_CxD: np.ndarray, gradients_CxD: np.ndarray) -> np.ndarray:
-    """(Sum of weight times gradient)^2, [C]: what the loss changes to first order if the filter goes, squared.
+def first_order_change(weights_CxD: np.ndarray, gradients_CxD: np.ndarray) -> np.ndarray:
+    """Sum of weight times gradient, [C]: what the loss loses to first order if these weights become 0."""
+    return (weights_CxD * gradients_CxD).sum(axis=1)
 
-    Molchanov et al., "Importance Estimation for Neural Network Pruning", 2019.
+
+def taylor_importance(changes_BxC: np.ndarray) -> np.ndarray:
+    """Mean over B batches of the squared change, [C]; squared first, because at a minimum the changes cancel out.
+
+    Molchanov et al., "Importance Estimation for Neural Network Pruning", 2019, eq. 8.
     """
-    return np.square((filters_CxD * gradients_CxD).sum(axis=1))
+    return np.square(changes_BxC).mean(axis=0)
 
 
 def normalised(scores_C: np.ndarray) -> np.ndarray:

@@ -27,6 +27,24 @@ def test_layers_by_hand():
     assert found["logits"] == 80
 
 
+def test_layers_of_one_and_three_dimensions():
+    inputs = keras.Input((8, 3))
+    x = layers.Conv1D(4, 3, padding="same", name="conv")(inputs)
+    x = layers.DepthwiseConv1D(3, padding="same", name="depthwise")(x)
+    x = layers.SeparableConv1D(6, 3, padding="same", name="separable")(x)
+    found = cost.layer_macs(keras.Model(inputs, layers.Conv1DTranspose(5, 2, strides=2, name="up")(x)))
+    assert found == {
+        "conv": 3 * 3 * 4 * 8,
+        "depthwise": 3 * 4 * 8,
+        "separable": (3 * 4 + 4 * 6) * 8,
+        "up": 2 * 6 * 5 * 8,
+    }
+    inputs = keras.Input((4, 4, 4, 3))
+    x = layers.Conv3D(5, 3, padding="same", name="conv")(inputs)
+    found = cost.layer_macs(keras.Model(inputs, layers.Conv3DTranspose(2, 2, strides=2, name="up")(x)))
+    assert found == {"conv": 27 * 3 * 5 * 64, "up": 8 * 5 * 2 * 64}
+
+
 def test_grouped_convolution():
     inputs = keras.Input((4, 4, 4))
     assert cost.macs(keras.Model(inputs, layers.Conv2D(6, 3, groups=2, padding="same")(inputs))) == 9 * 2 * 6 * 16

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -50,14 +51,32 @@ def test_norm_scales(randomise):
     np.testing.assert_allclose(found["two_conv1"], gamma)
 
 
-def test_taylor_uses_the_gradient_of_the_loss(randomise):
-    model, task = randomise(networks.chain()), tiny_task()
+def test_taylor_switches_a_channel_off_behind_its_norm(randomise):
+    """Scale and offset, batch by batch; that is the channel's output becoming zero where the next layer reads it."""
+    model, task = randomise(networks.residual()), tiny_task()
+    norm, batches = model.get_layer("two_conv1_norm"), []
+    for _ in range(2):
+        batches.append((GENERATOR.normal(size=(4, 8, 8, 3)).astype(np.float32), tf.constant([0, 1, 2, 0])))
+    expected = []
+    for images, labels in batches:
+        with tf.GradientTape() as tape:
+            loss = task.loss(labels, model(images, training=False))
+        scale, offset = tape.gradient(loss, [norm.gamma.value, norm.beta.value])
+        expected.append(norm.gamma.numpy() * scale + norm.beta.numpy() * offset)
+    _, found = scores(model, "taylor", batches)
+    np.testing.assert_allclose(found["two_conv1"], np.mean(np.square(expected), axis=0), rtol=1e-3)
+
+
+def test_taylor_without_a_norm_uses_the_filters(randomise):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3)(keras.layers.Conv2D(6, 3, activation="relu", name="a")(inputs))
+    model, task = randomise(keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))), tiny_task()
     images, labels = GENERATOR.normal(size=(4, 8, 8, 3)).astype(np.float32), tf.constant([0, 1, 2, 3])
     kernel = model.get_layer("a").kernel
     with tf.GradientTape() as tape:
         loss = task.loss(labels, model(images, training=False))
     gradient = tape.gradient(loss, kernel).numpy().reshape(-1, 6).T
-    expected = ops.taylor_changes(kernel.numpy().reshape(-1, 6).T, gradient)
+    expected = ops.first_order_change(kernel.numpy().reshape(-1, 6).T, gradient) ** 2
     graph = ChannelGraph(model)
     found = scores_of("taylor", graph, [graph.groups["a"]], task, [(images, labels)], 0)
     np.testing.assert_allclose(found["a"], expected, rtol=1e-3)

@@ -25,7 +25,12 @@ def test_taylor_is_the_change_of_a_linear_loss():
         without = FILTERS.copy()
         without[channel] = 0
         change = total - (without * GRADIENTS).sum()
-        assert ops.taylor_changes(FILTERS, GRADIENTS)[channel] == pytest.approx(change**2)
+        assert ops.first_order_change(FILTERS, GRADIENTS)[channel] == pytest.approx(change)
+
+
+def test_batches_that_cancel_out_still_count():
+    changes = np.array([[3.0, 1.0], [-3.0, 1.0]])
+    np.testing.assert_allclose(ops.taylor_importance(changes), [9.0, 1.0])
 
 
 def test_normalised_scores_have_mean_one_and_zeros_do_not_divide():
