@@ -18,7 +18,7 @@ from secateur.export.report import machine_facts, read_result, table, write_labe
 from secateur.export.shrunk import shrink_checked
 from secateur.export.stock import save_keras, to_stock
 from secateur.export.tflite import LiteModel, save_tflite, to_tflite
-from secateur.export.widths import fastest_multiple, relative_latency, widths_for_target
+from secateur.export.widths import fastest_multiple, relative_latencies, widths_for_target
 
 __all__ = [
     "ALWAYS",
@@ -42,7 +42,7 @@ __all__ = [
     "parse_formats",
     "peak_memory",
     "read_result",
-    "relative_latency",
+    "relative_latencies",
     "save_keras",
     "save_tflite",
     "shrink_checked",

@@ -1,18 +1,20 @@
 """Widths by what they cost, measured time above all."""
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 
 from secateur.export.latency import measure
 from secateur.export.tflite import save_tflite
 from secateur.pruning import ChannelGraph, cost, shrink
-from secateur.pruning.widths import Family, WidthCost, Widths, first_channels, fitted, rounded
+from secateur.pruning.widths import Family, WidthCost, Widths, first_channels, fitted, multiple_of, rounded
 
 MULTIPLES = (1, 2, 4, 8, 16)
 # Halvings of the range of shares, for a cost that is counted, built and counted, or measured.
 STEPS = {"macs": 24, "params": 10, "latency": 7}
+# Of a time: what the clock cannot tell, and how many plans are timed again.
+SLACK, NB_FINALISTS = 0.02, 6
 
 
 def widths_for_target(
@@ -21,7 +23,7 @@ def widths_for_target(
     dense: keras.Model,
     model: keras.Model,
     family: Family,
-    multiple: int,
+    channel_multiple: str,
     folder: pathlib.Path,
 ) -> Widths:
     """The widest network of a family that keeps at most a share of the dense one's cost.
@@ -29,16 +31,50 @@ def widths_for_target(
     Args:
         kind: "macs", "params" or "latency" (LiteRT, one thread).
         model: what is narrowed; `dense` itself, or what earlier rounds left of it.
-        multiple: widths are rounded to multiples of this.
+        channel_multiple: widths are rounded to multiples of this; with "auto" a latency is looked for with several.
         folder: for files that are timed.
     """
-    counted = WidthCost(model, ChannelGraph(model))
+    counted, multiple = WidthCost(model, ChannelGraph(model)), multiple_of(channel_multiple)
     costs: dict[str, Callable[[Widths], float]] = {
         "macs": lambda widths: counted.macs(widths) / cost.macs(dense),
         "params": lambda widths: cost.params(shrink(model, first_channels(widths))) / cost.params(dense),
-        "latency": lambda widths: relative_latency(dense, model, widths, folder),
     }
-    return fitted(lambda x: rounded(family(x), multiple, counted), costs[kind], share, STEPS[kind])
+    if kind in costs:
+        return fitted(lambda x: rounded(family(x), multiple, counted), costs[kind], share, STEPS[kind])
+    families = [
+        lambda x, k=k: rounded(family(x), k, counted)
+        for k in (MULTIPLES if channel_multiple == "auto" else (multiple,))
+    ]
+    return _widths_by_time(share, families, counted, lambda plans: relative_latencies(dense, model, plans, folder))
+
+
+def _widths_by_time(
+    share: float,
+    families: Sequence[Family],
+    counted: WidthCost,
+    measure_all: Callable[[Mapping[str, Widths]], Mapping[str, float]],
+) -> Widths:
+    """Of all plans that the halving of each family meets, the one of most MACs whose time is within the share.
+
+    Time is noisy and does not rise evenly with the width, so the plans near the goal take turns once more at the end.
+    """
+    plans: dict[str, Widths] = {}
+    found: dict[str, float] = {}
+
+    def time(widths: Widths) -> float:
+        key = str(sorted(widths.items()))
+        if key not in found:
+            plans[key] = widths
+            found[key] = measure_all({"one": widths})["one"]
+        return found[key]
+
+    for family in families:
+        fitted(family, time, share * (1 + SLACK), STEPS["latency"])
+    near = sorted(found, key=lambda key: abs(found[key] - share))[:NB_FINALISTS]
+    again = measure_all({key: plans[key] for key in near})
+    within = [key for key in near if again[key] <= share * (1 + SLACK)]
+    best = max(within, key=lambda key: counted.macs(plans[key])) if within else min(near, key=again.__getitem__)
+    return dict(plans[best])
 
 
 def fastest_multiple(model: keras.Model, exact: Widths, folder: pathlib.Path) -> dict:
@@ -60,11 +96,15 @@ def fastest_multiple(model: keras.Model, exact: Widths, folder: pathlib.Path) ->
     return {"widths": candidates[best], "multiple": int(best), "milliseconds": measured}
 
 
-def relative_latency(reference: keras.Model, model: keras.Model, widths: Widths, folder: pathlib.Path) -> float:
-    """LiteRT time of the model at these widths, relative to the reference's; the two take turns."""
-    files = {"reference": folder / "reference.tflite", "narrow": folder / "narrow.tflite"}
+def relative_latencies(
+    reference: keras.Model, model: keras.Model, plans: Mapping[str, Widths], folder: pathlib.Path
+) -> dict[str, float]:
+    """LiteRT time of the model at several widths, relative to the reference's; all take turns."""
+    files = {"reference": folder / "reference.tflite"}
     if not files["reference"].is_file():
         save_tflite(reference, files["reference"])
-    save_tflite(shrink(model, first_channels(widths)), files["narrow"])
+    for k, widths in enumerate(plans.values()):
+        files[f"plan {k}"] = folder / f"narrow_{k}.tflite"
+        save_tflite(shrink(model, first_channels(widths)), files[f"plan {k}"])
     found = measure(files, rounds=15, seconds=10)
-    return found["narrow"].median / found["reference"].median
+    return {name: found[f"plan {k}"].median / found["reference"].median for k, name in enumerate(plans)}

@@ -51,11 +51,13 @@ def allocate(
         family: what `--chn_ranking` stands for.
         folder: for files that are timed.
     """
-    ratio, multiple = part * config.chn_prune_ratio, multiple_of(config.channel_multiple)
+    ratio = part * config.chn_prune_ratio
     if config.target:
         kind, share = config.target
         goal = 1 - part * (1 - share)
-        widths = export.widths_for_target(kind, goal, dense, model, family, multiple, folder)
+        widths = export.widths_for_target(kind, goal, dense, model, family, config.channel_multiple, folder)
+        if kind == "latency":
+            return widths
     elif config.chn_ranking == "uniform":
         widths = _by_ratio(config, ratio, dense, groups)
     else:

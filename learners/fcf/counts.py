@@ -58,13 +58,13 @@ def planned_counts(
     multiple = multiple_of(config.channel_multiple)
     family = family_of(config.fcf_ranking, magnitudes)
     if config.target:
-        counts = export.widths_for_target(*config.target, dense, dense, family, multiple, folder)
+        counts = export.widths_for_target(*config.target, dense, dense, family, config.channel_multiple, folder)
     elif config.fcf_ranking == "uniform":
         ratio = config.fcf_prune_ratio
         counts = {name: nb_filters(len(values), ratio, multiple) for name, values in magnitudes.items()}
     else:
         sizes = {name: len(values) for name, values in magnitudes.items()}
         counts = {name: rounded_up(n, sizes[name], multiple) for name, n in family(1 - config.fcf_prune_ratio).items()}
-    if config.channel_multiple == "auto" and config.target != "latency":
+    if config.channel_multiple == "auto" and config.fcf_target_latency is None:
         counts = export.fastest_multiple(dense, counts, folder)["widths"]
     return dict(counts)

@@ -53,9 +53,17 @@ def test_rounds_go_to_the_goal_in_steps(dense, tmp_path):
 
 
 def test_latency_is_fitted_by_measuring(dense, tmp_path, monkeypatch):
-    monkeypatch.setattr(export.widths, "relative_latency", lambda _, __, widths, ___: sum(widths.values()) / 60)
-    widths = allocated(ChnPrunedConfig(chn_target_latency=0.7), 1.0, dense, dense, SCORES, tmp_path)
-    assert 0.65 < sum(widths.values()) / 60 <= 0.7
+    times = {name: lambda widths: sum(widths.values()) / 60 for name in ("even", "steps")}
+    # A width that is no multiple of 4 costs as much as the next one that is.
+    times["steps"] = lambda widths: sum(-(-width // 4) * 4 for width in widths.values()) / 60
+    found = {}
+    for name, time in times.items():
+        measured = functools.partial(lambda time, _, __, plans, ___: {k: time(v) for k, v in plans.items()}, time)
+        monkeypatch.setattr(export.widths, "relative_latencies", measured)
+        config = ChnPrunedConfig(chn_target_latency=0.7, channel_multiple="auto")
+        found[name] = allocated(config, 1.0, dense, dense, SCORES, tmp_path)
+        assert 0.65 < time(found[name]) <= 0.7 * 1.02
+    assert all(width % 4 == 0 for width in found["steps"].values())
 
 
 def test_a_target_out_of_reach(dense, tmp_path):
