@@ -1,6 +1,7 @@
 """What leaves the program: stock Keras files, `.tflite` files, proof that they are equal, their speed, the report."""
 
 from secateur.export.compare import paired
+from secateur.export.details import layer_lines
 from secateur.export.equivalence import (
     NB_PICTURES_CHECKED,
     SHRUNK_TOLERANCE,
@@ -36,6 +37,7 @@ __all__ = [
     "hits",
     "is_quantized",
     "layer_costs",
+    "layer_lines",
     "machine_facts",
     "measure",
     "paired",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import keras
 
+from secateur.export.details import layer_lines
 from secateur.export.report import columns, notes
 from secateur.pruning import ChannelGraph
 from secateur.utils.bars import pairs_svg
@@ -57,6 +58,7 @@ def write_page(path: pathlib.Path, result: Mapping, run_directory: pathlib.Path)
         ("Channels kept", _channels(result, models)),
         ("Multiply-accumulates by layer", _bars(result, "macs", 1e6, "M")),
         ("Time by layer, each alone in LiteRT", _bars(result, "ms", 1.0, "ms")),
+        ("What each layer does", _details(result)),
         *[(_title(picture), picture.read_text(encoding="utf-8")) for picture in sorted(run_directory.glob("*.svg"))],
         ("Channel groups of the dense network", ChannelGraph(models.get("dense", models[own])).svg()),
         ("Load the model", _loading(result["files"][own], models[own].input_shape[1:])),
@@ -144,6 +146,11 @@ def _bars(result: Mapping, key: str, divisor: float, unit: str) -> str:
     }
     rows = {name: values for name, values in rows.items() if values != (None, None)}
     return f"{LEGEND if any(pruned) else ''}{pairs_svg(key, rows, unit)}" if rows else ""
+
+
+def _details(result: Mapping) -> str:
+    lines = layer_lines(result)
+    return f"<pre><code>{html.escape(chr(10).join(lines))}</code></pre>" if lines else ""
 
 
 def _loading(files: Mapping[str, str], shape: tuple) -> str:

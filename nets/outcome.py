@@ -1,9 +1,12 @@
 """What a run hands over: exported files, the proof that they are equal, their measurements."""
 
 import dataclasses
+import functools
+import hashlib
 import json
 import pathlib
 import subprocess
+from importlib import metadata
 from typing import Any, NamedTuple
 
 import keras
@@ -19,6 +22,7 @@ from secateur.training.task import Dataset, Task
 from secateur.utils.files import write_atomically
 
 NB_PICTURES_CALIBRATION = 512
+RUNTIME = "ai-edge-litert"
 
 
 def hand_over(task: Task, learner_name: str, learner: Any, run: Run, where: Where, how: How) -> dict:
@@ -46,7 +50,7 @@ def hand_over(task: Task, learner_name: str, learner: Any, run: Run, where: Wher
         write_atomically(folder / "plan.json", (json.dumps(plan) + "\n").encode())
         facts["kept_channels"] = {name: len(channels) for name, channels in plan.items()}
     counted = {key: facts.pop(key) for key in ("macs", "macs_method") if key in facts}
-    measured = _measured(models, files, data, task, how)
+    measured = _measured(models, files, data, task, how, run)
     measured[own] |= counted
     return {
         "task": task.name,
@@ -101,15 +105,21 @@ def _export(
     return paths, errors
 
 
-def _measured(models: dict, files: dict, data: Dataset, task: Task, how: How) -> dict:
-    """One entry for each model, and one for each quantized form: accuracy, size, speed, memory."""
+def _measured(models: dict, files: dict, data: Dataset, task: Task, how: How, run: Run) -> dict:
+    """One entry for each model, and one for each quantized form: accuracy, size, speed, memory.
+
+    Scores are kept under the file's checksum: evaluating picture by picture takes an hour on large data sets, which a
+    kill must not repeat, nor every run that began with the same dense model.
+    """
     lite = {name: paths["tflite"] for name, paths in files.items()}
     for paths in files.values():
         lite |= {key.removeprefix("tflite_"): path for key, path in paths.items() if export.is_quantized(key)}
     latencies = {threads: export.measure(lite, threads) for threads in sorted({1, how.latency_threads})}
     rows: dict[str, dict] = {}
     for name, path in lite.items():
-        rows[name] = export.evaluate_tflite(path, data.eval_batches(task.recipe.batch_size_eval))
+        key = [hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest(), data.identity, metadata.version(RUNTIME)]
+        batches = data.eval_batches(task.recipe.batch_size_eval)
+        rows[name] = run.shared("scores", key, functools.partial(export.evaluate_tflite, path, batches))
         if name in models:
             rows[name] |= {"params": cost.params(models[name]), "macs": cost.macs(models[name])}
         rows[name] |= {

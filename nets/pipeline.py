@@ -115,7 +115,7 @@ def evaluate(task: Task, learner_name: str, config: Any, where: Where, how: How)
         result[name] |= export.evaluate_tflite(files["tflite"], data.eval_batches(batch_size))
         for key in filter(export.is_quantized, files):
             result[key.removeprefix("tflite_")] |= export.evaluate_tflite(files[key], data.eval_batches(batch_size))
-    print(export.table(result))
+    print("\n".join([export.table(result), *export.layer_lines(result)]))
 
 
 def _dense_model(task: Task, where: Where, how: How) -> pathlib.Path:

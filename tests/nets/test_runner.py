@@ -96,6 +96,19 @@ def test_evaluation_of_the_exported_files(finished, capsys):
     assert f"{100 * accuracy:.2f} %" in shown
 
 
+def test_a_file_is_scored_once(finished, monkeypatch):
+    """A run that is killed before its result is written, and another one with the same dense model."""
+    (path,) = (finished[0] / "logs").glob("*_dis-chn-pruned_*/result.json")
+    before = json.loads(path.read_text())
+    path.unlink()
+    monkeypatch.setattr(export, "evaluate_tflite", lambda *_: pytest.fail("scored again"))
+    assert run(finished[1]) == 0
+    after = json.loads(path.read_text())
+    assert [after[name]["accuracy"] for name in ("dense", "pruned")] == [
+        before[name]["accuracy"] for name in ("dense", "pruned")
+    ]
+
+
 def test_same_budget_is_added_to_a_finished_run(finished, capsys):
     assert run([*finished[1], "--enbl_same_budget"]) == 0
     assert "lost against it" in capsys.readouterr().out
