@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import json
+import re
 import shutil
 
 import keras
@@ -12,6 +13,7 @@ from secateur import export
 from secateur.nets import resnet_at_digits_run, runner, runs
 from secateur.training.run import Run
 from secateur.training.task import Start, Task
+from tests.nets import browser
 from tests.nets.page import Page
 from tests.training.helpers import pictures, tiny_task
 
@@ -77,6 +79,19 @@ def test_the_page_of_a_run(finished, monkeypatch, capsys):
     labels = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[")]
     assert len(labels) == 2
     assert labels[0] == labels[1]
+
+
+@pytest.mark.skipif(not browser.BROWSER, reason="no chromium on this machine")
+def test_the_page_in_a_browser(finished, tmp_path):
+    """It never is wider than the window, and its texts are dark on light, or light on dark."""
+    (path,) = (finished[0] / "logs").glob("*_dis-chn-pruned_*/report.html")
+    for dark in (False, True):
+        narrow, wide = browser.measured(path.read_text(), (400, 1600), tmp_path, dark)
+        assert narrow["width"] <= 400
+        assert wide["width"] <= 1600
+        levels = [sum(map(int, re.findall(r"\d+", colour)[:3])) / 3 for colour in wide["colours"]]
+        assert len(levels) > 0
+        assert all(level > 110 if dark else level < 150 for level in levels)
 
 
 def test_a_finished_run_prints_its_table_again_and_alters_nothing(finished, capsys):
