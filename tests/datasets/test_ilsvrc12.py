@@ -1,3 +1,4 @@
+import io
 import json
 import pathlib
 import shutil
@@ -182,6 +183,18 @@ def test_batches_go_on_exactly_around_broken_pictures_and_cuts(tmp_path, first):
     for (images, labels), (again, labels_again), _ in zip(undisturbed, batches(first), range(5), strict=False):
         np.testing.assert_array_equal(images, again)
         np.testing.assert_array_equal(labels, labels_again)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_colours_of_every_mode(mode):
+    """A red, or grey, picture as the decoder of ILSVRC-12's pictures gives it; some of those are CMYK."""
+    image = pytest.importorskip("PIL.Image")
+    colour = {"RGB": (200, 40, 40), "L": 90, "CMYK": (55, 215, 215, 0)}[mode]
+    buffer = io.BytesIO()
+    image.new(mode, (40, 40), colour).save(buffer, "JPEG", quality=95)
+    found = np.asarray(ilsvrc12.centre_crop(tf.constant(buffer.getvalue()), 16))[8, 8]
+    expected = (90, 90, 90) if mode == "L" else (200, 40, 40)
+    np.testing.assert_allclose(found, expected, atol=12)
 
 
 def test_too_many_broken_pictures_end_the_run(tmp_path):
