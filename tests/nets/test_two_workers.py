@@ -26,7 +26,7 @@ flags = {
     "chn-pruned": {"chn_ranking": "sensitivity", "chn_nb_smpls": 8},
     "dis-chn-pruned": {"dcp_nb_stages": 1, "dcp_nb_smpls": 8},
     "fbs": {"fbs_density": 0.5, "fbs_density_step": 0.5, "fbs_nb_epochs_warm_up": 0.5},
-    "fcf": {"fcf_prune_ratio": 0.5, "fcf_nb_epochs": 60},
+    "fcf": {"fcf_prune_ratio": 0.5, "fcf_nb_epochs": 40},
     "stripe": {"stripe_nb_epochs": 1, "stripe_target_macs": 0.5},
 }
 dense, found = folder / "dense.keras", {}

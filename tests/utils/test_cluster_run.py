@@ -100,7 +100,8 @@ def test_without_gpus_slurm_is_not_asked_for_any(clients, tmp_path):
 
 def test_kubernetes_gets_its_manifests_by_standard_input(clients, tmp_path):
     clients("kubectl")
-    assert cluster_run.main(["-n=2", "-j=prune", "--image=local/secateur:gpu", SCRIPT, "--learner=fcf"]) == 0
+    own = ["-n=2", "-j=prune", "--image=local/secateur:gpu", "--volume=runs:/runs"]
+    assert cluster_run.main([*own, SCRIPT, "--learner=fcf"]) == 0
     command, _, text = (tmp_path / "asked").read_text().partition("\n")
     assert command.endswith("kubectl apply -f -")
     assert [item["kind"] for item in json.loads(text)["items"]] == ["Service", "Job"]
