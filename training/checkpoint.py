@@ -35,9 +35,8 @@ def load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict]:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         meta = json.loads(arrays.pop(META).tobytes())
-    except (
-        Exception
-    ) as error:  # an altered byte may be a zip version or encryption bit, which raise errors of their own
+    # Of many classes: an altered byte may ask for a feature of zip that is not there.
+    except Exception as error:
         raise DamagedCheckpoint(f"{path} cannot be read ({error})") from error
     return arrays, meta
 

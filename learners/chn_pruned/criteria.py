@@ -63,14 +63,21 @@ def _filters(graph: ChannelGraph, group: ChannelGroup, arrays: Mapping[str, tupl
 def _norm_scales(graph: ChannelGraph, group: ChannelGroup) -> np.ndarray:
     """Sum over the group's batch norms of the magnitude of their scales (Network Slimming, Liu et al., 2017)."""
     scores = np.zeros(group.size)
-    for name in group.members:
-        layer = graph.model.get_layer(name)
-        if not isinstance(layer, keras.layers.BatchNormalization) or not layer.scale:
-            continue
-        gamma = np.abs(layer.gamma.numpy())
-        places = graph.places(group.name, graph.flows.members[name][: len(gamma)])
+    for norm in norms_of(graph, group):
+        gamma, places = np.abs(norm.gamma.numpy()), _places(graph, group, norm)
         np.add.at(scores, places[places >= 0], gamma[places >= 0])
     return scores
+
+
+def norms_of(graph: ChannelGraph, group: ChannelGroup) -> list[keras.layers.BatchNormalization]:
+    """The group's batch norms that have a scale."""
+    layers = (graph.model.get_layer(name) for name in group.members)
+    return [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization) and layer.scale]
+
+
+def _places(graph: ChannelGraph, group: ChannelGroup, norm: keras.layers.BatchNormalization) -> np.ndarray:
+    """The group's channel at each place of a norm's weights, -1 for none."""
+    return graph.places(group.name, graph.flows.members[norm.name][: norm.gamma.shape[0]])
 
 
 def _taylor(graph: ChannelGraph, group: ChannelGroup, gradients: Sequence[Mapping[int, np.ndarray]]) -> np.ndarray:
@@ -92,16 +99,11 @@ def _switches(graph: ChannelGraph, group: ChannelGroup) -> list[tuple[keras.Vari
 
     Scale and offset of the group's norms, behind which the channel is zero; the filters that make it where it has none.
     """
-    found = []
-    for name in group.members:
-        layer = graph.model.get_layer(name)
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.scale and layer.center:
-            places = graph.places(group.name, graph.flows.members[name][: layer.gamma.shape[0]])
-            found += [(layer.gamma, 0, places), (layer.beta, 0, places)]
-    if found:
-        return found
-    kernels = {name: _kernel(graph.model.get_layer(name)) for name in group.producers}
-    return [(*kernels[name], graph.places(group.name, graph.flows.producers[name])) for name in group.producers]
+    norms = [norm for norm in norms_of(graph, group) if norm.center]
+    if norms:
+        return [(v, 0, _places(graph, group, norm)) for norm in norms for v in (norm.gamma, norm.beta)]
+    places = {name: graph.places(group.name, graph.flows.producers[name]) for name in group.producers}
+    return [(*_kernel(graph.model.get_layer(name)), places[name]) for name in group.producers]
 
 
 def _gradients(

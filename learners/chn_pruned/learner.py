@@ -18,7 +18,7 @@ from secateur.datasets.arrays import take
 from secateur.learners.chn_pruned import ops
 from secateur.learners.chn_pruned.allocation import RANKINGS, allocate
 from secateur.learners.chn_pruned.config import ChnPrunedConfig
-from secateur.learners.chn_pruned.criteria import scores_of
+from secateur.learners.chn_pruned.criteria import norms_of, scores_of
 from secateur.learners.chn_pruned.sensitivity import scan, sensitivity_widths
 from secateur.pruning import ChannelGraph, ChannelGroup
 from secateur.pruning.widths import Family
@@ -50,9 +50,7 @@ class ChnPrunedLearner:
         data, config = self.task.load_data(), self.config
         if config.chn_bn_l1:
             graph = ChannelGraph(dense)
-            norms = [
-                n for group in self._groups(graph) for n in group.members if hasattr(graph.model.get_layer(n), "gamma")
-            ]
+            norms = [norm.name for group in self._groups(graph) for norm in norms_of(graph, group)]
             self._train("sparse", config.chn_nb_epochs_bn_l1, data, dict.fromkeys(norms, config.chn_bn_l1))
         for k in range(1, config.chn_nb_rounds + 1):
             self._prune(k, dense, data)

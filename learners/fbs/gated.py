@@ -120,5 +120,5 @@ def pi_of(gate: ChannelPruning, x: Any) -> Any:
         pi = keras.ops.multiply(saliency, keras.ops.sum(keras.ops.one_hot(first, gate.nb_channels), axis=1))
     if gate.normalize == "sum":
         mean = keras.ops.mean(pi, axis=-1, keepdims=True)
-        pi = keras.ops.multiply(keras.ops.divide(pi, keras.ops.add(mean, EPSILON)), float(gate.level.numpy()))
+        pi = keras.ops.divide(pi, keras.ops.add(mean, EPSILON))
     return pi

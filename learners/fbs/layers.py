@@ -67,8 +67,6 @@ class ChannelPruning(keras.layers.Layer):
         read = {"shape": (input_shape[-1],), "dtype": "float32", "trainable": False}
         self.common = self.add_weight(name="common", initializer="zeros", **read)
         self.spread = self.add_weight(name="spread", initializer="ones", **read)
-        # The mean of the saliencies that "sum" restores.
-        self.level = self.add_weight(name="level", shape=(), initializer="ones", trainable=False)
         self.nb_kept = self.add_weight(name="nb_kept", shape=(), dtype="int32", initializer="ones", trainable=False)
         self.set_density(self._density)
         self.built = True
@@ -115,8 +113,7 @@ class ChannelPruning(keras.layers.Layer):
         saliency = self.saliency(inputs)
         if self.l1:
             self.add_loss(self.l1 * tf.reduce_sum(saliency))
-        level = tf.cast(tf.convert_to_tensor(self.level), tf.float32) if self.normalize == "sum" else None
-        pi = ops.gates(saliency, tf.convert_to_tensor(self.nb_kept), level)
+        pi = ops.gates(saliency, tf.convert_to_tensor(self.nb_kept), self.normalize == "sum")
         if self.balance:
             self.add_loss(self.balance * ops.imbalance(pi))
         return pi

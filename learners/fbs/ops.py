@@ -43,14 +43,12 @@ def imbalance(pi_NxC: tf.Tensor) -> tf.Tensor:
     return tf.math.reduce_variance(sums) / (tf.reduce_mean(sums) + 1e-3) ** 2
 
 
-def gates(saliency_NxC: tf.Tensor, nb_kept: tf.Tensor, level: tf.Tensor | None) -> tf.Tensor:
+def gates(saliency_NxC: tf.Tensor, nb_kept: tf.Tensor, normalize: bool) -> tf.Tensor:
     """pi [N, C]: the saliencies of the winners (eq. 4); no gradient flows through the choice.
 
     Args:
-        level: with a level, pi is divided by its mean over all channels and multiplied by the level, which keeps deep
-            networks finite where saliencies grow from layer to layer; None leaves pi as it is.
+        normalize: divide pi by its mean over all channels, which keeps deep networks finite where saliencies grow from
+            layer to layer.
     """
     pi = saliency_NxC * tf.stop_gradient(winners(saliency_NxC, nb_kept))
-    if level is None:
-        return pi
-    return level * pi / (tf.reduce_mean(pi, axis=1, keepdims=True) + EPSILON)
+    return pi / (tf.reduce_mean(pi, axis=1, keepdims=True) + EPSILON) if normalize else pi

@@ -143,7 +143,7 @@ def _strongest(gate: ChannelPruning, value: Value) -> tuple[Any, Any]:
     pi, winners = ops.top_k(saliency, int(gate.nb_kept.numpy()))
     if gate.normalize == "sum":
         total = ops.divide(ops.sum(pi, axis=-1, keepdims=True), gate.nb_channels)
-        pi = ops.multiply(ops.divide(pi, ops.add(total, EPSILON)), float(gate.level.numpy()))
+        pi = ops.divide(pi, ops.add(total, EPSILON))
     return pi, ops.cast(ops.reshape(winners, (-1,)), "int32")
 
 

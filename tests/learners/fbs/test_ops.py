@@ -39,14 +39,14 @@ def test_subsampling_is_the_mean_magnitude():
 
 def test_gates_are_the_winners_saliencies_or_relative_to_their_mean():
     saliency = tf.constant([[3.0, 1.0, 2.0, 0.0]])
-    np.testing.assert_allclose(ops.gates(saliency, tf.constant(2), None), [[3.0, 0, 2.0, 0]])
-    found = ops.gates(saliency, tf.constant(2), tf.constant(0.5))
-    np.testing.assert_allclose(found, np.array([[3.0, 0, 2.0, 0]]) / (5 / 4) * 0.5, rtol=1e-5)
-    assert np.isfinite(ops.gates(tf.zeros((1, 4)), tf.constant(2), tf.constant(1.0))).all()
+    np.testing.assert_allclose(ops.gates(saliency, tf.constant(2), False), [[3.0, 0, 2.0, 0]])
+    found = ops.gates(saliency, tf.constant(2), True)
+    np.testing.assert_allclose(found, np.array([[3.0, 0, 2.0, 0]]) / (5 / 4), rtol=1e-5)
+    assert np.isfinite(ops.gates(tf.zeros((1, 4)), tf.constant(2), True)).all()
 
 
 def test_gradients_reach_the_winners_alone():
     saliency = tf.Variable([[3.0, 1.0, 2.0]])
     with tf.GradientTape() as tape:
-        total = tf.reduce_sum(ops.gates(saliency.value(), tf.constant(2), None) * tf.constant([[5.0, 6.0, 7.0]]))
+        total = tf.reduce_sum(ops.gates(saliency.value(), tf.constant(2), False) * tf.constant([[5.0, 6.0, 7.0]]))
     np.testing.assert_allclose(tape.gradient(total, saliency), [[5.0, 0.0, 7.0]])
