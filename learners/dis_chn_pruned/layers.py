@@ -50,6 +50,8 @@ def split_at(model: keras.Model, layers: Sequence[str], output: keras.KerasTenso
             crossing |= {id(t): t for t in inputs if id(t) not in changed}
     frontier = list(crossing.values())
     features = [model.get_layer(name).output for name in layers]
+    if any(output is feature for feature in features):  # the classifier reads the channels too
+        output = keras.layers.Identity()(output)  # Keras refuses a model with one tensor as two outputs
     return keras.Model(model.input, frontier), keras.Model(frontier, [*features, output])
 
 

@@ -37,6 +37,14 @@ def test_prefix_and_tail_make_up_the_network(model, layer):
     assert model.get_layer(layer) not in prefix.layers
 
 
+def test_tail_gives_the_logits_twice_where_the_classifier_is_one_of_the_layers(model):
+    expected = model(PICTURES)
+    prefix, tail = split_at(model, ["stage3_block1_conv2", "logits"], model.outputs[0])
+    _, feature, logits = tail(prefix(PICTURES))
+    np.testing.assert_array_equal(feature, logits)
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_tail_up_to_a_head_leaves_out_what_comes_after(model):
     headed = with_head(model, "stage2_block1_relu2", seed=0)
     _, tail = split_at(headed, ["stage1_block1_conv2"], headed.outputs[1])
