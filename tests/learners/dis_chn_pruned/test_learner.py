@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -9,6 +10,7 @@ from secateur.export import EquivalenceError, save_keras, shrunk
 from secateur.learners.dis_chn_pruned import learner as module
 from secateur.learners.dis_chn_pruned.config import DisChnPrunedConfig
 from secateur.learners.dis_chn_pruned.learner import DisChnPrunedLearner
+from secateur.nets.resnet import resnet
 from secateur.pruning import shrink
 from secateur.utils.errors import UsageError
 from tests.training.helpers import open_run, tiny_task
@@ -39,10 +41,15 @@ def test_ratio_is_honoured_in_every_block(task, tmp_path, selection, nb_stages):
     assert 0 <= facts["masked_vs_shrunk"] < 1e-4
 
 
-def test_scope_all_halves_the_input_of_every_convolution(task, tmp_path):
+def test_scope_all_halves_the_input_of_every_convolution(task, tmp_path, randomise):
+    # In the second block of the last stage a convolution and the classifier read the same channels.
+    build = functools.partial(resnet, (8, 8, 1), 3, 14, widths=(4, 6, 8))
+    save_keras(randomise(build()), task.pretrained)
+    task = dataclasses.replace(task, build_model=build)
     model = pruned(task, tmp_path / "run", "bfloat16", dcp_prune_ratio=0.5, dcp_scope="all").export()
     read = {layer.name: layer.kernel.shape[2] for layer in model.layers if isinstance(layer, keras.layers.Conv2D)}
     dense = keras.models.load_model(task.pretrained)
+    assert model.get_layer("logits").kernel.shape[0] == 4
     for name, channels in read.items():
         assert channels == (1 if name == "stem" else dense.get_layer(name).kernel.shape[2] // 2)
 
