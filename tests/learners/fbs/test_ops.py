@@ -37,6 +37,20 @@ def test_subsampling_is_the_mean_magnitude():
     assert ops.subsample(tf.constant(x, tf.bfloat16)).dtype == tf.float32
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("bfloat16", 1e-2)])
+def test_gradient_of_the_subsampling_is_that_of_its_formula(dtype, tolerance):
+    generator = np.random.default_rng(0)
+    x = tf.cast(generator.normal(size=(2, 3, 5, 4)), dtype)
+    upstream = tf.constant(generator.normal(size=(2, 4)), tf.float32)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        found, formula = ops.subsample(x), tf.reduce_mean(tf.abs(x), axis=(1, 2))
+    mine = tape.gradient(found, x, upstream)
+    assert mine.dtype == x.dtype
+    expected = tape.gradient(formula, x, tf.cast(upstream, dtype))
+    np.testing.assert_allclose(tf.cast(mine, "float32"), tf.cast(expected, "float32"), rtol=tolerance)
+
+
 def test_gates_are_the_winners_saliencies_or_relative_to_their_mean():
     saliency = tf.constant([[3.0, 1.0, 2.0, 0.0]])
     np.testing.assert_allclose(ops.gates(saliency, tf.constant(2), False), [[3.0, 0, 2.0, 0]])
