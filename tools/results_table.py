@@ -3,7 +3,8 @@
     .venv/bin/python tools/results_table.py [--write]
 
 Prints the README's table and the one of runs before fine-tuning (results/before_fine_tuning, in docs/results.md), or
-puts them in their places. Runs that differ in the seed alone, `<name>` and `<name>_seed<k>`, get a row for their mean.
+puts them in their places. Runs that differ in the seed alone, `<name>` and `<name>_seed<k>`, get a row for their mean;
+what a run was compared with (`--enbl_same_budget`, `--enbl_scratch`) gets one too.
 """
 
 import argparse
@@ -21,6 +22,10 @@ HEADER = (
     "| minutes | seed |"
 )
 RULE = "|---|" + 11 * "---|"
+CONTROLS = {
+    "dense_same_budget": "the dense model, trained for {epochs} epochs more",
+    "scratch": "the shape of {name} from scratch",
+}
 
 
 def table(folder: pathlib.Path, link: str = "results") -> str:
@@ -38,7 +43,8 @@ def table(folder: pathlib.Path, link: str = "results") -> str:
         lines.append(row(name, result, budgets.get(result["config"].get("start", "none")), link))
         groups.setdefault(re.sub(r"_seed\d+$", "", name), []).append(result)
     lines += [mean_row(name, group, budgets) for name, group in groups.items() if len(group) > 1]
-    return "\n".join(lines)
+    controls = [control_row(key, name, r) for key in CONTROLS for name, r in results.items() if key in r]
+    return "\n".join([*lines, *dict.fromkeys(controls)])
 
 
 def row(name: str, result: Mapping, budget: Mapping | None, link: str) -> str:
@@ -83,6 +89,22 @@ def mean_row(name: str, results: Sequence[Mapping], budgets: Mapping) -> str:
         f"{statistics.mean(_faster(result) for result in results):.2f} times as fast",
         *("", "", ""),
         ", ".join(str(result["seed"]) for result in results),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def control_row(key: str, name: str, result: Mapping) -> str:
+    """What the run `name` is compared with; a shape from scratch gets all epochs, those of the dense model too."""
+    found, lost, epochs = result[key], "", sum(result["epochs"].values())
+    if key == "scratch":
+        lost = f"{100 * (result['dense']['accuracy'] - found['accuracy']):.2f}"
+    cells = (
+        CONTROLS[key].format(name=name, epochs=f"{epochs:g}"),
+        f"{100 * found['accuracy']:.2f} %",
+        f"{100 * found['top5']:.2f} %",
+        lost,
+        *(7 * ("",)),
+        str(result["seed"]),
     )
     return f"| {' | '.join(cells)} |"
 

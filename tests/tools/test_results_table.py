@@ -20,7 +20,9 @@ def results(tmp_path):
         return result
 
     write("net_dense", None, 0, config={})
-    write("net_a", 0.89, 0, dense_same_budget={"accuracy": 0.91})
+    write(
+        "net_a", 0.89, 0, dense_same_budget={"accuracy": 0.91, "top5": 0.97}, scratch={"accuracy": 0.86, "top5": 0.95}
+    )
     write("net_a_seed1", 0.88, 1)
     write("net_a_seed2", 0.87, 2)
     other = write("net_b", 0.9, 0)
@@ -31,7 +33,11 @@ def results(tmp_path):
 
 def test_rows_say_what_was_lost_and_gained(results):
     lines = load("results_table").table(results).splitlines()
-    rows = {line.split("]")[0].strip("| ["): [cell.strip() for cell in line.split("|")[2:]] for line in lines[2:-1]}
+    rows = {
+        line.split("]")[0].strip("| ["): [cell.strip() for cell in line.split("|")[2:]]
+        for line in lines[2:]
+        if line.startswith("| [")
+    }
     assert rows["net_dense"][:4] == ["90.00 %", "99.00 %", "", ""]
     assert rows["net_a"][2:9] == [
         "1.00",
@@ -57,8 +63,15 @@ def test_a_documents_table_is_replaced(results):
 
 
 def test_seeds_have_their_mean_and_range(results):
-    last = load("results_table").table(results).splitlines()[-1]
-    assert "**mean of 3 seeds**: net_a |" in last
+    lines = load("results_table").table(results).splitlines()
+    (last,) = [line for line in lines if "**mean of 3 seeds**: net_a |" in line]
     assert "88.00 % (87.00 to 89.00) |  | 2.00 | 3.00 |" in last
     assert "2.00 times as fast" in last
     assert "0, 1, 2" in last
+
+
+def test_what_a_run_was_compared_with_has_rows_of_its_own(results):
+    dense, scratch = load("results_table").table(results).splitlines()[-2:]
+    assert dense.startswith("| the dense model, trained for 40 epochs more | 91.00 % | 97.00 % |  |")
+    assert scratch.startswith("| the shape of net_a from scratch | 86.00 % | 95.00 % | 4.00 |")
+    assert dense.count("|") == scratch.count("|") == 13
