@@ -76,6 +76,9 @@ class RecordDataset:
         shards = tf.constant(list(self.train_shards))
 
         def records_of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+            # Of the graph that is traced here alone. Without it the program's own seed would come in, and one of 0
+            # beside a tensor is an error in `shuffle` (TensorFlow 2.21).
+            tf.random.set_seed(1)
             key = tf.stack([tf.cast(seed, tf.int64), epoch])
             order = tf.random.experimental.stateless_shuffle(shards, key)
             records = self._records(tf.data.Dataset.from_tensor_slices(order))

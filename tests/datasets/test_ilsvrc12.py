@@ -66,6 +66,15 @@ def test_records_of_the_tool_come_back(shards):
     assert facts["shards"][path.name]["bytes"] == path.stat().st_size
 
 
+@pytest.mark.parametrize("seed_of_the_program", [0, 3])
+def test_batches_depend_on_their_own_seed_alone(shards, seed_of_the_program):
+    data = load(shards)
+    expected = values(next(iter(data.train_batches(12, seed=5)))[0])
+    tf.random.set_seed(seed_of_the_program)
+    assert values(next(iter(data.train_batches(12, seed=5)))[0]) == expected
+    assert values(next(iter(data.train_batches(12, seed=6)))[0]) != expected
+
+
 def test_a_shard_of_another_size_is_named_at_once(shards, tmp_path):
     shutil.copytree(shards / "out", tmp_path, dirs_exist_ok=True)
     path = tmp_path / "train-00001-of-00004"
