@@ -7,6 +7,7 @@ whole data set; the original network, whose features are reconstructed, is the p
 """
 
 import itertools
+import math
 import zlib
 from collections.abc import Iterator, Sequence
 
@@ -121,7 +122,7 @@ class DisChnPrunedLearner:
                     problem,
                     nb_kept,
                     self._search(name),
-                    lambda done, value: progress.advance(done, {"loss": value}),
+                    lambda done, value: progress.advance(done, {} if math.isnan(value) else {"loss": value}),
                 )
             for kernel, value in zip(kernels, problem.kernels(), strict=True):
                 kernel.assign(value)

@@ -51,19 +51,21 @@ def gains_little(before: float, now: float, first: float, eps: float) -> bool:
     return abs(before - now) <= eps * abs(first)
 
 
-def pick(norms_C: np.ndarray, mask_C: np.ndarray, selection: str) -> int:
-    """The next channel: the unselected one of largest norm ("add"), or the selected one of smallest ("remove").
+def picks(norms_C: np.ndarray, mask_C: np.ndarray, selection: str, nb_picks: int) -> list[int]:
+    """The next channels: the unselected ones of largest norm ("add"), or the selected ones of smallest ("remove").
 
-    Ties go to the lower index. A norm that is not finite is never preferred, but a channel is always picked, so a
-    selection ends after as many picks as it has channels to choose.
+    Ties go to the lower index. A norm that is not finite is never preferred, but as many channels as asked are always
+    picked, so a selection ends.
     """
     if selection == "add":
-        scores = np.where(np.isfinite(norms_C), norms_C, -1.0)
-        return int(np.argmax(np.where(mask_C > 0, -np.inf, scores)))
-    scores = np.where(np.isfinite(norms_C), norms_C, np.finfo(np.float32).max)
-    return int(np.argmin(np.where(mask_C > 0, scores, np.inf)))
+        scores = np.where(np.isfinite(norms_C), -norms_C, 1.0)
+        scores = np.where(mask_C > 0, np.inf, scores)
+    else:
+        scores = np.where(np.isfinite(norms_C), norms_C, np.finfo(np.float32).max)
+        scores = np.where(mask_C > 0, scores, np.inf)
+    return [int(channel) for channel in np.argsort(scores, kind="stable")[:nb_picks]]
 
 
-def steps_of_pick(nb_steps: int, nb_picks: int, index: int) -> int:
-    """Tuning steps after pick number `index` (0 …): `nb_steps` spread evenly over the picks, none lost."""
-    return (index + 1) * nb_steps // nb_picks - index * nb_steps // nb_picks
+def share_of_round(total: int, nb_rounds: int, index: int) -> int:
+    """What of `total` falls to round number `index` (0 …): spread evenly over the rounds, nothing lost."""
+    return (index + 1) * total // nb_rounds - index * total // nb_rounds

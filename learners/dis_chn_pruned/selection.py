@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -98,13 +98,13 @@ class SelectionProblem:
         """L at the current kernels, the mean over a fixed few batches."""
         return float(np.mean([float(self._objective_of(*batch)) for batch in self._cache[:BATCHES_PER_LOSS]]))
 
-    def set_mask(self, mask_C: np.ndarray, added: int | None = None) -> None:
-        """Zero what is masked; a channel that was just added starts from its pretrained weights."""
+    def set_mask(self, mask_C: np.ndarray, added: Sequence[int] = ()) -> None:
+        """Zero what is masked; channels that were just added start from their pretrained weights."""
         for kernel, pretrained, channels in zip(self._kernels, self._pretrained, self._channels, strict=True):
             value = ops.masked(tf.convert_to_tensor(kernel), mask_C, channels)
-            if added is not None:
-                is_added = (channels == added)[:, None]
-                value = tf.where(is_added, pretrained, value)
+            if added:
+                is_added = tf.reduce_any(channels[:, None] == tf.constant(added, tf.int32), axis=1)
+                value = tf.where(is_added[:, None], pretrained, value)
             kernel.assign(value)
 
     def tune(self, mask_C: np.ndarray, nb_steps: int) -> float:
@@ -169,10 +169,11 @@ def select_channels(
 ) -> list[int]:
     """Greedy selection of `nb_kept` channels, the layers tuned after every pick (algorithm 2 of the paper).
 
-    With an adaptive stop `nb_kept` is the most that may stay.
+    With an adaptive stop `nb_kept` is the most that may stay. Differs from the paper: where there are fewer steps of
+    tuning than channels to pick, several are picked at a time, so that each gradient is one of tuned layers.
 
     Args:
-        progress: called with (picks done, last loss).
+        progress: called with (channels picked, last loss; NaN where no step of tuning was made).
 
     Returns:
         The kept channels, ascending.
@@ -183,13 +184,15 @@ def select_channels(
     order = np.random.default_rng(search.seed).permutation(problem.nb_channels).astype(np.float32)
     problem.set_mask(mask)
     losses = [problem.objective()] if search.adaptive_eps else []
-    for k in range(nb_picks):
+    one_by_one = search.adaptive_eps is not None or search.nb_steps == 0
+    nb_rounds = nb_picks if one_by_one else min(nb_picks, search.nb_steps)
+    for k in range(nb_rounds):
         norms = order if search.selection == "random" else problem.norms()
-        channel = ops.pick(norms, mask, "add" if adds else "remove")
-        mask[channel] = 1.0 if adds else 0.0
-        problem.set_mask(mask, added=channel if adds else None)
-        value = problem.tune(mask, ops.steps_of_pick(search.nb_steps, nb_picks, k))
-        progress(k + 1, value)
+        channels = ops.picks(norms, mask, "add" if adds else "remove", ops.share_of_round(nb_picks, nb_rounds, k))
+        mask[channels] = 1.0 if adds else 0.0
+        problem.set_mask(mask, added=channels if adds else ())
+        value = problem.tune(mask, ops.share_of_round(search.nb_steps, nb_rounds, k))
+        progress((k + 1) * nb_picks // nb_rounds, value)
         if search.adaptive_eps and (k + 1) % search.multiple == 0:
             losses.append(problem.objective())
             if ops.gains_little(losses[-2], losses[-1], losses[0], search.adaptive_eps):

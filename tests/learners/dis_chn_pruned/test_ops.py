@@ -56,7 +56,13 @@ def test_adaptive_stop_compares_the_change_with_the_first_loss(now, stops):
     ],
 )
 def test_pick(norms, mask, selection, expected):
-    assert ops.pick(np.array(norms, np.float32), np.array(mask), selection) == expected
+    assert ops.picks(np.array(norms, np.float32), np.array(mask), selection, 1) == [expected]
+
+
+def test_several_picks_are_those_that_one_by_one_would_make_of_the_same_norms():
+    norms, mask = np.array([3, 5, np.nan, 4, 5], np.float32), np.array([0, 0, 0, 1, 0])
+    assert ops.picks(norms, mask, "add", 3) == [1, 4, 0]
+    assert ops.picks(norms, np.array([1, 1, 0, 1, 1]), "remove", 3) == [0, 3, 1]
 
 
 @given(
@@ -67,13 +73,13 @@ def test_every_selection_ends_with_different_channels(norms, selection):
     mask = np.full(len(norms), 0.0 if selection == "add" else 1.0)
     picks = []
     for _ in norms:
-        picks.append(ops.pick(np.array(norms, np.float32), mask, selection))
+        picks += ops.picks(np.array(norms, np.float32), mask, selection, 1)
         mask[picks[-1]] = 1.0 - mask[picks[-1]]
     assert sorted(picks) == list(range(len(norms)))
 
 
 @given(steps=st.integers(0, 1000), picks=st.integers(1, 70))
-def test_steps_are_spread_evenly_and_none_is_lost(steps, picks):
-    spread = [ops.steps_of_pick(steps, picks, k) for k in range(picks)]
+def test_what_rounds_share_is_spread_evenly_and_none_is_lost(steps, picks):
+    spread = [ops.share_of_round(steps, picks, k) for k in range(picks)]
     assert sum(spread) == steps
     assert max(spread) - min(spread) <= 1

@@ -101,6 +101,18 @@ def test_first_pick_adds_the_channel_of_largest_gradient(networks, batches):
     assert select_channels(problem_of(networks, batches), 1, Search("add", 0), lambda *_: None) == [expected]
 
 
+@pytest.mark.parametrize("selection", ["add", "remove", "random"])
+def test_fewer_steps_than_picks_mean_several_picks_at_a_time(networks, batches, selection):
+    problem, seen = problem_of(networks, batches), []
+    nb_kept = 1 if selection == "remove" else 5
+    kept = select_channels(problem, nb_kept, Search(selection, 2), lambda done, value: seen.append((done, value)))
+    assert len(kept) == nb_kept
+    assert [done for done, _ in seen] == [2, 5]
+    assert np.isfinite([value for _, value in seen]).all()
+    alive = np.abs(problem.kernels()[0]).sum((0, 1, 3)) > 0
+    assert np.flatnonzero(alive).tolist() == kept
+
+
 def test_tuning_lowers_the_loss(networks, batches):
     problem = problem_of(networks, batches)
     mask = np.array([1, 1, 1, 0, 0, 0], np.float32)
