@@ -8,6 +8,8 @@ from secateur.export.equivalence import (
     TFLITE_TOLERANCE,
     EquivalenceError,
     check_equivalence,
+    check_same_logits,
+    logits_of,
 )
 from secateur.export.evaluate import evaluate_keras, evaluate_tflite, hits
 from secateur.export.formats import ALWAYS, FORMATS, is_quantized, parse_formats
@@ -31,6 +33,7 @@ __all__ = [
     "Latency",
     "LiteModel",
     "check_equivalence",
+    "check_same_logits",
     "evaluate_keras",
     "evaluate_tflite",
     "fastest_multiple",
@@ -38,6 +41,7 @@ __all__ = [
     "is_quantized",
     "layer_costs",
     "layer_lines",
+    "logits_of",
     "machine_facts",
     "measure",
     "paired",

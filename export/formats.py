@@ -7,7 +7,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from secateur.export.equivalence import SHRUNK_TOLERANCE, TFLITE_TOLERANCE
+from secateur.export.equivalence import SHRUNK_TOLERANCE, TFLITE_TOLERANCE, logits_of
 from secateur.export.graphs import run_graph_def, run_saved_model, save_graph_def, save_saved_model
 from secateur.export.stock import save_keras
 from secateur.export.tflite import LiteModel, save_tflite
@@ -32,7 +32,7 @@ class Format(NamedTuple):
 
 
 def _keras_logits(path: pathlib.Path, pictures: np.ndarray) -> np.ndarray:
-    return np.asarray(keras.models.load_model(path, compile=False)(pictures, training=False))
+    return logits_of(keras.models.load_model(path, compile=False), pictures)
 
 
 def _lite_logits(path: pathlib.Path, pictures: np.ndarray) -> np.ndarray:

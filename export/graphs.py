@@ -1,5 +1,6 @@
 """TensorFlow's own formats: SavedModel folders and frozen GraphDef files (.pb)."""
 
+import functools
 import os
 import pathlib
 import shutil
@@ -10,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from secateur.export.equivalence import in_batches
 from secateur.export.stock import to_stock
 from secateur.utils.errors import RunError
 from secateur.utils.files import write_atomically
@@ -36,7 +38,7 @@ def save_saved_model(model: keras.Model, path: pathlib.Path) -> None:
 def run_saved_model(path: pathlib.Path, pictures: np.ndarray) -> np.ndarray:
     """Logits [N, K] of pictures [N, H, W, C]."""
     loaded = tf.saved_model.load(str(path))  # its variables live as long as this name
-    return loaded.serve(tf.constant(pictures, tf.float32)).numpy()
+    return in_batches(lambda batch: loaded.serve(tf.constant(batch, tf.float32)), pictures)
 
 
 def save_graph_def(model: keras.Model, path: pathlib.Path) -> None:
@@ -55,4 +57,5 @@ def run_graph_def(path: pathlib.Path, pictures: np.ndarray) -> np.ndarray:
     graph_def = tf.compat.v1.GraphDef.FromString(path.read_bytes())
     with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
         tf.graph_util.import_graph_def(graph_def, name="")
-        return session.run(f"{OUTPUT}:0", {f"{INPUT}:0": np.asarray(pictures, np.float32)})
+        run = functools.partial(session.run, f"{OUTPUT}:0")
+        return in_batches(lambda batch: run({f"{INPUT}:0": np.asarray(batch, np.float32)}), pictures)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from secateur.export import EquivalenceError, check_equivalence
+from secateur.export import EquivalenceError, check_equivalence, check_same_logits, equivalence, logits_of
 
 LOGITS = np.array([[3.0, 4.0], [-3.0, 4.0]])
 
@@ -24,6 +24,29 @@ def test_beyond_tolerance_names_the_picture(value):
 def test_another_shape_is_an_error():
     with pytest.raises(EquivalenceError, match=r"\(2, 2\) and \(1, 2\)"):
         check_equivalence("x", LOGITS, LOGITS[:1], 1.0)
+
+
+def test_batches_make_up_the_whole(monkeypatch):
+    monkeypatch.setattr(equivalence, "NB_PICTURES_AT_ONCE", 4)
+    pictures, sizes = np.random.default_rng(0).normal(size=(10, 3)), []
+
+    def model(batch, training):
+        assert not training
+        sizes.append(len(batch))
+        return 2 * batch
+
+    np.testing.assert_array_equal(logits_of(model, pictures), 2 * pictures)
+    assert sizes == [4, 4, 2]
+
+
+def test_two_models_are_compared_at_the_tolerance_of_shrinking():
+    def model(error):
+        return lambda batch, training: batch * (1 + error)
+
+    pictures = np.ones((40, 3))
+    assert check_same_logits("x", model(0), model(1e-5), pictures) == pytest.approx(1e-5)
+    with pytest.raises(EquivalenceError, match="a and b differ"):
+        check_same_logits("a and b", model(0), model(1e-3), pictures)
 
 
 def test_all_zero_logits_are_equal_to_themselves():
