@@ -95,10 +95,10 @@ def train_step(
         distillation: what a teacher adds to the loss of the first logits; reported as "distillation".
         norm_l1: batch norm to the factor on the L1 norm of its scales (Network Slimming, Liu et al., 2017).
         replaced: called under the tape in each step, what the model computes with in place of some variables.
-        trained: the variables that are trained; None: all. What is frozen also keeps its moving statistics.
+        trained: the variables that are trained; None: all. Norms follow the batches either way.
     """
     variables = model.trainable_variables if trained is None else list(trained)
-    moving = moving_statistics(model) if trained is None else []
+    moving = moving_statistics(model)
     kernels = decayed_kernels(model)
     scales = [(model.get_layer(name).gamma, factor) for name, factor in (norm_l1 or {}).items()]
     optimizer.build(variables)
@@ -106,7 +106,7 @@ def train_step(
     @tf.function
     def step(images: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
-            outputs = forward(model, images, replaced()) if replaced else model(images, training=trained is None)
+            outputs = forward(model, images, replaced()) if replaced else model(images, training=True)
             logits, *heads = _as_list(outputs)
             data_loss = loss(labels, logits)
             auxiliary = [loss(labels, head) for head in heads]

@@ -101,11 +101,13 @@ FULL_SIZE = {
 @pytest.mark.full_size
 @pytest.mark.parametrize("learner", registry.LEARNERS)
 @pytest.mark.parametrize("script", FULL_SIZE)
-def test_everything_at_full_size(tmp_path, randomise, script, learner):
+def test_everything_at_full_size(tmp_path, randomise, monkeypatch, script, learner):
     module = importlib.import_module(f"secateur.nets.{script}")
     flags = typing.get_type_hints(module.task)["flags"](**FULL_SIZE[script])
     build = module.task(flags, runner.Settings()).build_model
     _, height, _, channels = build().input_shape
+    # More steps than for the small networks until the scalars are binary.
+    monkeypatch.setitem(FLAGS, "fcf", ["--fcf_prune_ratio=0.5", "--fcf_nb_epochs=100"])
     check(tmp_path, tmp_path / "models", randomise, small_task(height, channels, build), learner)
 
 

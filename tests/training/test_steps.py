@@ -50,7 +50,7 @@ def test_what_layers_add_to_the_losses_is_trained_on():
     np.testing.assert_allclose(model.get_weights()[0], plain.get_weights()[0], atol=1e-6)
 
 
-def test_what_is_not_trained_stays_with_its_statistics():
+def test_what_is_not_trained_stays_and_norms_follow_the_batches():
     inputs = keras.Input((5,))
     x = keras.layers.BatchNormalization(name="norm")(keras.layers.Dense(4, name="first")(inputs))
     model = keras.Model(inputs, keras.layers.Dense(3, name="last")(x))
@@ -59,7 +59,7 @@ def test_what_is_not_trained_stays_with_its_statistics():
     step = steps.train_step(model, steps.sgd(RECIPE, 0.1), cross_entropy, 0.1, trained=last)
     step(tf.constant(IMAGES), tf.constant(LABELS))
     moved = {v.path for v in model.variables if np.abs(v.numpy() - before[v.path]).max() > 0}
-    assert moved == {"last/kernel", "last/bias"}
+    assert moved == {"last/kernel", "last/bias", "norm/moving_mean", "norm/moving_variance"}
 
 
 def test_float16_scales_the_loss_and_skips_a_step_that_overflows():
