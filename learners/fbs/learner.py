@@ -115,7 +115,8 @@ class FbsLearner:
     def _export(self, data: Dataset) -> None:
         pictures = data.pictures(export.NB_PICTURES_CHECKED, self.run.seed)
         self._stock = export.to_stock(gated.stock(self._exact))
-        error = export.check_same_logits("gated network and its stock form", self._exact, self._stock, pictures)
+        name, quantile = "gated network and its stock form", 1.0 - self.share_of_flips
+        error = export.check_same_logits(name, self._exact, self._stock, pictures, quantile)
         self._facts["masked_vs_shrunk"] = error
 
     def _count(self, data: Dataset) -> None:

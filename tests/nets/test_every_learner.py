@@ -106,8 +106,10 @@ def test_everything_at_full_size(tmp_path, randomise, monkeypatch, script, learn
     flags = typing.get_type_hints(module.task)["flags"](**FULL_SIZE[script])
     build = module.task(flags, runner.Settings()).build_model
     _, height, _, channels = build().input_shape
-    # More steps than for the small networks until the scalars are binary.
-    monkeypatch.setitem(FLAGS, "fcf", ["--fcf_prune_ratio=0.5", "--fcf_nb_epochs=100"])
+    # More steps than for the small networks until the scalars are binary, and until the norms have followed the gates.
+    strong = ["--fcf_nb_epochs=100", "--fcf_rho_max=12", "--fcf_lrn_rate=0.05"]
+    monkeypatch.setitem(FLAGS, "fcf", ["--fcf_prune_ratio=0.5", *strong])
+    monkeypatch.setitem(FLAGS, "fbs", [*FLAGS["fbs"], "--fbs_nb_epochs_warm_up=12"])
     check(tmp_path, tmp_path / "models", randomise, small_task(height, channels, build), learner)
 
 
