@@ -10,6 +10,7 @@ from secateur.export.equivalence import (
     check_equivalence,
     check_same_logits,
     logits_of,
+    share_of_flips,
 )
 from secateur.export.evaluate import evaluate_keras, evaluate_tflite, hits
 from secateur.export.formats import ALWAYS, FORMATS, is_quantized, parse_formats
@@ -51,6 +52,7 @@ __all__ = [
     "relative_latencies",
     "save_keras",
     "save_tflite",
+    "share_of_flips",
     "shrink_checked",
     "table",
     "to_stock",

@@ -31,10 +31,11 @@ class Learner(Protocol):
 
 @runtime_checkable
 class DecidesByPicture(Protocol):
-    """A learner whose network does something else for each picture, which needs a form of its own in LiteRT."""
+    """A learner whose network does something else for each picture, which needs a form of its own in LiteRT.
 
-    share_of_flips: float
-    """Of the pictures, on which the two forms may differ: near-ties that sums in another order decide otherwise."""
+    On single pictures its forms may differ, where sums in another order decide a near-tie otherwise: the gate looks at
+    the median picture, and the share of those that differ is reported.
+    """
 
     def export_lite(self) -> keras.Model:
         """The function of `export`'s model on one picture."""

@@ -34,13 +34,13 @@ def hand_over(task: Task, learner_name: str, learner: Any, run: Run, where: Wher
     (own,) = models
     if task.pretrained:
         models = {"dense": load_pretrained(task), **models}
-    files, errors = {}, {}
+    files, errors, flips = {}, {}, {}
     for name, model in models.items():
         forms = _Forms(model)
         if name == own and isinstance(learner, DecidesByPicture):
-            forms = _Forms(model, learner.export_lite(), learner.share_of_flips)
+            forms = _Forms(model, learner.export_lite())
         names = how.export_formats if name == own else export.ALWAYS
-        files[name], errors[name] = _export(name, forms, folder, names, data, run.seed)
+        files[name], errors[name], flips[name] = _export(name, forms, folder, names, data, run.seed)
     export.write_labels(folder / "labels.txt", data.labels)
     if not task.pretrained and not (saved := saved_path(task, where, run.config)).is_file():
         export.save_keras(models["dense"], saved)
@@ -65,6 +65,7 @@ def hand_over(task: Task, learner_name: str, learner: Any, run: Run, where: Wher
             "shrunk_vs_tflite": errors[own]["tflite"],
             "tolerance": export.TFLITE_TOLERANCE,
             "formats": errors[own],
+            "flips": flips[own],
         },
         "seconds": run.seconds,
         "machine": export.machine_facts(),
@@ -76,22 +77,23 @@ def hand_over(task: Task, learner_name: str, learner: Any, run: Run, where: Wher
 
 
 class _Forms(NamedTuple):
-    """A stock model, the one for LiteRT if that is another, and the share of pictures on which the two may differ."""
+    """A stock model, and the one for LiteRT if that is another, which then may flip on single pictures."""
 
     model: keras.Model
     lite: keras.Model | None = None
-    share_of_flips: float = 0.0
 
 
 def _export(
     name: str, forms: _Forms, folder: pathlib.Path, formats: tuple[str, ...], data: Dataset, seed: int
-) -> tuple[dict[str, str], dict[str, float]]:
-    """The files of a stock model by format, and how far each one's logits on test pictures are from the model's."""
+) -> tuple[dict[str, str], dict[str, float], dict[str, float]]:
+    """The files of a stock model by format, how far each one's logits on test pictures are from the model's, and for
+    forms that decide near-ties on their own on which share of the pictures they differ.
+    """
     stem = "dense" if name == "dense" else "model"
     calibration = data.pictures(NB_PICTURES_CALIBRATION, seed)
     pictures = np.concatenate([images.numpy() for images, _ in data.eval_batches(64, export.NB_PICTURES_CHECKED)])
     expected = export.logits_of(forms.model, pictures)
-    paths, errors = {}, {}
+    paths, errors, flips = {}, {}, {}
     for key in formats:
         kind = export.FORMATS[key]
         path = folder / f"{stem}{kind.suffix}"
@@ -99,10 +101,12 @@ def _export(
         kind.save(lite or forms.model, path, calibration)
         found = kind.logits(path, pictures)
         title = f"{name} model and its {key} file"
-        quantile = min(kind.quantile, 1.0 - forms.share_of_flips) if lite else kind.quantile
+        quantile = 0.5 if lite else kind.quantile
+        if lite:
+            flips[key] = export.share_of_flips(expected, found, kind.tolerance)
         errors[key] = export.check_equivalence(title, expected, found, kind.tolerance, quantile)
         paths[key] = str(path)
-    return paths, errors
+    return paths, errors, flips
 
 
 def _measured(models: dict, files: dict, data: Dataset, task: Task, how: How, run: Run) -> dict:

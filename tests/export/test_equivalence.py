@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from secateur.export import EquivalenceError, check_equivalence, check_same_logits, equivalence, logits_of
+from secateur.export import (
+    EquivalenceError,
+    check_equivalence,
+    check_same_logits,
+    equivalence,
+    logits_of,
+    share_of_flips,
+)
 
 LOGITS = np.array([[3.0, 4.0], [-3.0, 4.0]])
 
@@ -51,6 +58,15 @@ def test_two_models_are_compared_at_the_tolerance_of_shrinking():
 
 def test_all_zero_logits_are_equal_to_themselves():
     assert check_equivalence("x", np.zeros((2, 2)), np.zeros((2, 2)), 1e-3) == 0.0
+
+
+def test_flips_are_the_pictures_beyond_the_tolerance():
+    expected = np.random.default_rng(0).normal(size=(8, 4))
+    found = expected + 1e-4
+    assert share_of_flips(expected, found, 0.01) == 0
+    found[2, 1] += 1
+    found[5] = np.nan
+    assert share_of_flips(expected, found, 0.01) == 2 / 8
 
 
 def test_a_quantile_forgives_single_pictures_but_not_most():

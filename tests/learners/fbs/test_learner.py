@@ -29,6 +29,7 @@ def test_the_stages_and_what_they_leave(task, tmp_path, precision, normalize):
     assert 0.2 * dense < facts["macs_method"] < 0.7 * dense
     assert facts["macs_quantiles"]["least"] <= facts["macs_quantiles"]["median"] <= facts["macs_quantiles"]["most"]
     assert facts["masked_vs_shrunk"] < 1e-4
+    assert facts["masked_vs_shrunk_flips"] <= 0.005
     pictures = task.load_data().test_images[:1].astype(np.float32)
     expected = np.asarray(learner.export()(pictures, training=False))
     np.testing.assert_allclose(learner.export_lite()(pictures), expected, atol=1e-3 * np.abs(expected).max())
