@@ -61,11 +61,11 @@ def plain_step(dense: keras.Model, kind: str) -> Step:
 
 def fcf_step(kind: str, solver: str) -> Step:
     config, dense = FcfConfig(), network()
-    scope, model = GroupScope(ChannelGraph(dense), config.fcf_form), precision.to_training(dense, kind)
-    magnitudes = list(scope.magnitudes().values())
-    sizes = [len(values) for values in magnitudes]
-    counts = [size * 3 // 4 for size in sizes]
-    state = AdmmState(magnitudes, counts)
+    scope, model = GroupScope(ChannelGraph(dense)), precision.to_training(dense, kind)
+    magnitudes = scope.magnitudes()
+    sizes = {name: len(values) for name, values in magnitudes.items()}
+    counts = {name: size * 3 // 4 for name, size in sizes.items()}
+    state = AdmmState(list(magnitudes.values()), list(counts.values()))
     solve = ops.box_projection if solver == "bisection" else OsqpProjection(sizes, counts)
     rho = Rho(config.fcf_rho_init, config.fcf_rho_max, 1000)
     return admm_step(

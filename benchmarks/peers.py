@@ -1,10 +1,10 @@
-"""Against others, on one machine in one run: analysing and pruning a network, and what the MACs left are worth.
+"""Against others, on one machine in one run: training steps, analysing and pruning a network, what MACs left are worth.
 
     .venv/bin/python benchmarks/peers.py --out results/peers.json
 
-Torch-Pruning takes part where `torch_pruning` and `torchvision` are installed. The predecessor's export is played by
-what it writes: in front of a convolution a 1x1 convolution that picks the kept inputs. Training steps against stock
-Keras and PyTorch: `benchmarks/train_step.py`. Run it on an idle machine.
+Training steps are those of `train_step.py`. PyTorch takes part where `torch` is installed, Torch-Pruning where
+`torch_pruning` and `torchvision` are. The predecessor's export is played by what it writes: in front of a convolution a
+1x1 convolution that picks the kept inputs. Run it on an idle machine.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import tensorflow as tf
+import train_step
 from turns import write
 
 from secateur import export
@@ -154,6 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=pathlib.Path, help="write the figures as JSON")
     args = parser.parse_args()
+    steps = train_step.measured()
     pruning = {"secateur": ours(), "Torch-Pruning": torch_pruning()}
     for name, row in pruning.items():
         if row:
@@ -166,7 +168,7 @@ def main() -> None:
         faster = found["dense"]["ms"] / row["ms"]
         print(f"ResNet-18 at 224, {name:32} {row['ms']:7.2f} ms, {faster:.2f} times as fast, "
               f"{100 * row['macs_share']:.0f} % of the MACs, {row['bytes'] / 1e6:.1f} MB")  # fmt: skip
-    write(args.out, {"pruning_seconds": pruning, "latency": found})
+    write(args.out, {"train_step": steps, "pruning_seconds": pruning, "latency": found})
 
 
 if __name__ == "__main__":

@@ -3,8 +3,11 @@
     .venv/bin/python benchmarks/scaling.py --out results/scaling.json
 
 One process on one core against two processes with one core each, batch 128 each; bytes all-reduced in a step against
-the parameters. From published speeds of one GPU a model of the step (compute, all-reduce, input) says what 8 to 512
-GPUs would give; its assumptions are printed. Run it on an idle machine of two cores or more.
+the parameters; what an all-reduce of two processes takes by its size. From these parts a model of the step
+(`step_model.py`) must explain the efficiency of two. From published speeds of one GPU, an assumed network and the
+measured decoding (results/decode.json) it says what 8 to 512 GPUs would give: with the all-reduce behind the backward
+pass, as this program has it, and overlapping it, as Horovod has it, whose published figures stand beside. Run it on an
+idle machine of two cores or more.
 """
 
 import argparse
@@ -16,42 +19,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import NamedTuple
 
 import numpy as np
+import step_model
+from step_model import Network, efficiency, fitted
 from turns import write
 
 from secateur.utils.workers import environments
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 BATCH, WARM_UP, STEPS, ROUNDS = 128, 5, 20, 3
 GOAL = 0.85
-WORKERS = (8, 16, 32, 64, 128, 256, 512)
+# Of an all-reduce, in bytes; ResNet-20's is about a megabyte.
+SIZES = tuple(1 << k for k in range(16, 25, 2))
 
 
-class Network(NamedTuple):
-    """What the model of a step needs of a network.
-
-    Attributes:
-        params: that are all-reduced, float32.
-        step_ms: of one GPU, forwards and backwards, without all-reduce.
-        batch: pictures of a GPU in a step.
-    """
-
-    params: int
-    step_ms: float
-    batch: int
-
-
-# One P100, float32: 219 and 154 pictures a second at batch 64 (tensorflow.org, "Benchmarks", DGX-1, May 2017).
-NETWORKS = {"ResNet-50": Network(25_600_000, 64 / 0.219, 64), "VGG-16": Network(138_400_000, 64 / 0.154, 64)}
-# Measured with Horovod on 512 P100 behind 25 Gbit Ethernet (Sergeev and Del Balso, 2018).
-PUBLISHED_AT_512 = {"ResNet-50": 0.90, "VGG-16": 0.68}
-# GB/s that a ring moves through each worker's link (25 Gbit Ethernet at nine tenths), share of the backward pass that
-# overlaps, microseconds for each of the ring's messages.
-LINK_GB, OVERLAP, MESSAGE_US = 2.8, 0.5, 30.0
-
-
-def worker(path: pathlib.Path) -> None:
+def train(path: pathlib.Path) -> None:
+    """A worker's steps."""
     from secateur.training import parallel
 
     parallel.init()
@@ -82,57 +66,99 @@ def worker(path: pathlib.Path) -> None:
         path.write_text(json.dumps({"seconds": seconds, "bytes": count, "params": model.count_params(), "kind": kind}))
 
 
-def measured(size: int, folder: pathlib.Path) -> dict:
-    """Pictures a second of so many processes, one core each."""
-    path = folder / f"{size}.json"
-    places = environments(["-1"] * size) if size > 1 else [{"CUDA_VISIBLE_DEVICES": "-1"}]
-    processes = []
-    for rank, place in enumerate(places):
-        place |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-        command = ["taskset", "-c", str(rank), sys.executable, __file__, "--worker", str(path)]
-        processes.append(subprocess.Popen(command, env=os.environ | place))
-    codes = [process.wait(600) for process in processes]
-    if any(codes):
-        sys.exit(f"error: a worker of {size} failed")
-    found = json.loads(path.read_text())
-    return found | {"pictures_per_second": size * BATCH * STEPS / found["seconds"]}
+def reduce(path: pathlib.Path) -> None:
+    """A worker's all-reduces: milliseconds by size."""
+    from secateur.training import parallel
+
+    parallel.init()
+    import tensorflow as tf
+
+    average, found = tf.function(parallel.average), {}
+    for nb_bytes in SIZES:
+        tensor, times = tf.ones([nb_bytes // 4]), []
+        for _ in range(WARM_UP + STEPS):
+            begin = time.perf_counter()
+            float(average([tensor])[0][0])
+            times.append(1e3 * (time.perf_counter() - begin))
+        found[nb_bytes] = statistics.median(times[WARM_UP:])
+    if parallel.is_primary():
+        path.write_text(json.dumps(found))
 
 
-def predicted(network: Network, size: int) -> float:
-    """Efficiency of so many GPUs: the step alone, over the step with the part of the all-reduce that shows."""
-    ring_ms = 2 * (size - 1) / size * 4 * network.params / (LINK_GB * 1e6) + 2 * (size - 1) * MESSAGE_US / 1e3
-    shown = max(ring_ms - OVERLAP * 2 / 3 * network.step_ms, 0.0)
-    return network.step_ms / (network.step_ms + shown)
+TASKS = {"train": train, "reduce": reduce}
+
+
+def carried_out(task: str, size: int) -> dict:
+    """What the first of so many processes, one core each, found."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "found.json"
+        places = environments(["-1"] * size) if size > 1 else [{"CUDA_VISIBLE_DEVICES": "-1"}]
+        processes = []
+        for rank, place in enumerate(places):
+            place |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+            command = ["taskset", "-c", str(rank), sys.executable, __file__, "--worker", task, str(path)]
+            processes.append(subprocess.Popen(command, env=os.environ | place))
+        codes = [process.wait(600) for process in processes]
+        if any(codes):
+            sys.exit(f"error: a worker of {size} failed")
+        return json.loads(path.read_text())
+
+
+def measured() -> dict:
+    """Pictures a second of one and two processes, their efficiency, and what the model of a step makes of the parts."""
+    rates: dict[int, list[float]] = {1: [], 2: []}
+    for _ in range(ROUNDS):
+        for size, found in rates.items():
+            row = carried_out("train", size)
+            found.append(size * BATCH * STEPS / row["seconds"])
+    shared = statistics.median(two / (2 * one) for one, two in zip(rates[1], rates[2], strict=True))
+    times = {int(nb_bytes): found for nb_bytes, found in carried_out("reduce", 2).items()}
+    link = fitted(times)
+    alone = Network(row["bytes"], 1e3 * BATCH / statistics.median(rates[1]), BATCH)
+    explained = efficiency(alone, 2, link, 0.0)
+    for size, found in rates.items():
+        print(f"{size} process(es), one core each: {statistics.median(found):.0f} pictures a second")
+    print(f"efficiency {shared:.3f} (goal {GOAL}; {explained:.3f} by the model of a step), {row['kind']}")
+    print(f"all-reduced {row['bytes'] / 1e6:.2f} MB a step, of parameters {4 * row['params'] / 1e6:.2f} MB")
+    print(f"all-reduce of two: {link.gb:.2f} GB/s, {link.message_us:.0f} us a message")
+    return {
+        "pictures_per_second": rates,
+        "efficiency": shared,
+        "goal": GOAL,
+        "efficiency_by_model": explained,
+        "all_reduce_ms": times,
+        "link": link._asdict(),
+        "bytes_reduced": row["bytes"],
+        "bytes_of_parameters": 4 * row["params"],
+        "precision": row["kind"],
+    }
+
+
+def predicted(rate: float) -> dict:
+    """What P100s would give if the cores of each decode so many pictures a second; how far published figures are."""
+    link, tables, anchors = step_model.LINK, step_model.predictions(rate), step_model.anchors()
+    print(f"P100s behind {link.gb} GB/s, {link.message_us:.0f} us a message, {rate:.0f} pictures a second decoded")
+    for overlap, table in tables.items():
+        print(f"all-reduce overlaps {overlap:.0%} of the backward pass:")
+        for name, line in table.items():
+            print(f"  {name:12} " + "  ".join(f"{size}: {share:.0%}" for size, share in line.items()))
+    for name, row in anchors.items():
+        print(f"{name}, {step_model.NB_ANCHOR} GPUs: published {row['published']:.0%}, the model is "
+              f"{100 * row['error']:+.0f} points off: it would take {row['responsible']}")  # fmt: skip
+    return {"efficiency_by_overlap": tables, "anchors": anchors, "decoded": rate, "link": link._asdict()}
 
 
 def main() -> None:
     if sys.argv[1:2] == ["--worker"]:
-        worker(pathlib.Path(sys.argv[2]))
+        TASKS[sys.argv[2]](pathlib.Path(sys.argv[3]))
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--decode", type=pathlib.Path, default=ROOT / "results" / "decode.json", help="of decode.py")
     parser.add_argument("--out", type=pathlib.Path, help="write the figures as JSON")
     args = parser.parse_args()
-    rates: dict[int, list[float]] = {1: [], 2: []}
-    with tempfile.TemporaryDirectory() as folder:
-        for _ in range(ROUNDS):
-            for size, found in rates.items():
-                row = measured(size, pathlib.Path(folder))
-                found.append(row["pictures_per_second"])
-    efficiency = statistics.median(two / (2 * one) for one, two in zip(rates[1], rates[2], strict=True))
-    for size, found in rates.items():
-        print(f"{size} process(es), one core each: {statistics.median(found):.0f} pictures a second")
-    print(f"efficiency {efficiency:.3f} (goal {GOAL}); all-reduced {row['bytes'] / 1e6:.2f} MB a step of "
-          f"{4 * row['params'] / 1e6:.2f} MB of parameters, {row['kind']}")  # fmt: skip
-    print(
-        f"predicted for P100s (ring at {LINK_GB} GB/s, {OVERLAP:.0%} of the backward pass, two thirds of a step, "
-        f"overlaps with it, {MESSAGE_US:.0f} us a message, input never waits):"
-    )
-    table = {name: {size: round(predicted(network, size), 3) for size in WORKERS} for name, network in NETWORKS.items()}
-    for name, line in table.items():
-        shown = "  ".join(f"{size}: {share:.0%}" for size, share in line.items())
-        print(f"  {name:10} {shown} (published at 512: {PUBLISHED_AT_512[name]:.0%})")
-    figures = {"pictures_per_second": rates, "efficiency": efficiency, "goal": GOAL, "bytes_reduced": row["bytes"]}
-    write(args.out, figures | {"bytes_of_parameters": 4 * row["params"], "precision": row["kind"], "predicted": table})
+    decoding = json.loads(args.decode.read_text())
+    rate = step_model.CORES * decoding["pictures_per_second"]["fused"] / decoding["cores"]
+    write(args.out, measured() | {"predicted": predicted(rate)})
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from secateur.training.steps import sgd, train_step
 from secateur.training.task import Recipe, cross_entropy
 
 BATCH, WEIGHT_DECAY = 128, 5e-4
+ROUNDS, STEPS = 9, 10
 RECIPE = Recipe(nb_epochs=1, learning_rate=0.1, nb_epochs_ft=1, learning_rate_ft=0.1)
 # (ours, other): the ratio that each pair should reach.
 GOALS = {
@@ -126,20 +127,30 @@ def contenders() -> dict[str, Callable[[int], None]]:
     return found | {"secateur default": found[f"secateur {default}"], "keras default": found["keras float32"]}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9, help="turns of each contender")
-    parser.add_argument("--steps", type=int, default=10, help="steps per turn")
-    parser.add_argument("--out", type=pathlib.Path, help="write the figures as JSON")
-    args = parser.parse_args()
-    times = take_turns(contenders(), args.rounds, args.steps)
+def measured(rounds: int = ROUNDS, steps: int = STEPS) -> dict:
+    """Milliseconds a step of each contender, and the ratios of the pairs that have a goal.
+
+    Args:
+        rounds: turns of each contender.
+        steps: of a turn.
+    """
+    times = take_turns(contenders(), rounds, steps)
     medians, ratios = show(times), {}
     for (mine, other), goal in GOALS.items():
         if other in times:
             ratio = times_as_fast(times[mine], times[other])
             ratios[f"{mine} against {other}"] = {"times_as_fast": round(ratio, 3), "goal": goal}
             print(f"{mine} is {ratio:.2f} times as fast as {other} (goal {goal})")
-    write(args.out, {"milliseconds": medians, "ratios": ratios, "turns": times})
+    return {"milliseconds": medians, "ratios": ratios, "turns": times}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="turns of each contender")
+    parser.add_argument("--steps", type=int, default=STEPS, help="steps per turn")
+    parser.add_argument("--out", type=pathlib.Path, help="write the figures as JSON")
+    args = parser.parse_args()
+    write(args.out, measured(args.rounds, args.steps))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ A run is a folder with a result.json. Writes compared.md, compared.csv and compa
 """
 
 import argparse
+import collections
 import csv
 import html
 import io
@@ -45,21 +46,39 @@ def main() -> None:
         sys.exit(f"error: {missing[0]} holds no result.json: name the folders of finished runs")
     rows = rows_of(args.runs)
     for suffix, text in ((".md", markdown(rows)), (".csv", comma_separated(rows)), (".html", page(rows))):
-        write_atomically(args.out.with_suffix(suffix), text.encode())
+        # Not `with_suffix`, which takes the end of "density_0.5" for a suffix.
+        write_atomically(args.out.with_name(args.out.name + suffix), text.encode())
     print(markdown(rows))
 
 
 def rows_of(runs: Sequence[pathlib.Path]) -> dict[str, dict]:
-    """Name to the row of result.json: each pruned model, and each dense one that they began with, once."""
+    """Name to the row of result.json: each pruned model, and each dense one that they began with, once.
+
+    Dense models are told apart by their scores to the last bit, the loss among them: a `full-prec` run has no checksum
+    of a start.
+    """
     dense: dict[str, dict] = {}
     found: dict[str, dict] = {}
-    for run in runs:
+    known = set()
+    for name, run in names_of(runs).items():
         result = json.loads((run / "result.json").read_text(encoding="utf-8"))
-        own = f"{result['task']}, dense, {100 * result['dense']['accuracy']:.2f} %"
-        dense.setdefault(own, result["dense"])
+        row = result["dense"]
+        scores = (result["task"], row["accuracy"], row["top5"], row["loss"])
+        if scores not in known:
+            known.add(scores)
+            own = f"{result['task']}, dense, {100 * row['accuracy']:.2f} %"
+            dense[f"{own}, of {name}" if own in dense else own] = row
         if "pruned" in result:
-            found[run.resolve().name] = result["pruned"]
+            found[name] = result["pruned"]
     return dense | found
+
+
+def names_of(runs: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:
+    """Each run by the shortest end of its path that no other one shares; one that is named twice, once."""
+    paths = dict.fromkeys(run.resolve() for run in runs)
+    ends = {path: ["/".join(path.parts[-k:]) for k in range(1, len(path.parts) + 1)] for path in paths}
+    shared = collections.Counter(end for found in ends.values() for end in found)
+    return {next(end for end in found if shared[end] == 1): path for path, found in ends.items()}
 
 
 def cells(rows: Mapping[str, Mapping]) -> list[list[object]]:

@@ -1,9 +1,10 @@
-"""Evaluates the committed models again: results/*/model*.tflite against the accuracies in their result.json.
+"""Evaluates the committed models again: every accuracy of the tables against the .tflite file that lies beside it.
 
     .venv/bin/python tools/recheck.py --data_dir DIR
     .venv/bin/python tools/recheck.py --latency results/latency.json     times them, in turns; on an idle machine
 
-DIR is the folder of cifar-10-batches-bin. The exit code is 1 where a model does not give its accuracy again.
+DIR is the folder of cifar-10-batches-bin. Looks into results/ and results/before_fine_tuning/. A row whose model is not
+committed is named; the exit code is 1 where a model does not give its accuracy again.
 """
 
 import argparse
@@ -11,11 +12,19 @@ import dataclasses
 import json
 import pathlib
 import sys
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from secateur import export
 from secateur.datasets import cifar10
 from secateur.datasets.arrays import ArrayDataset
 
+# What result.json says of a run beside its own model, and the file of each.
+FILES = {
+    "int8": "model_int8.tflite",
+    "dense_same_budget": "same_budget.tflite",
+    "scratch": "scratch.tflite",
+}
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # A picture whose two best logits are nearly equal may change sides on another processor.
 TOLERANCE = 5e-4
@@ -36,35 +45,60 @@ def main() -> None:
     sys.exit(1 if wrong else 0)
 
 
-def models(folder: pathlib.Path) -> dict[str, pathlib.Path]:
-    """The committed files: `<run>` for the float32 form of a run, `<run>/<form>` for another one."""
+class Row(NamedTuple):
+    """An accuracy that stands in a table.
+
+    Attributes:
+        path: the file that should give it again.
+        accuracy, loss: what result.json says.
+        data: name and checksum of the pictures.
+    """
+
+    path: pathlib.Path
+    accuracy: float
+    loss: float
+    data: Mapping[str, str]
+
+    @property
+    def model(self) -> tuple:
+        """What two runs have in common that were compared with the same model; one of them has its file."""
+        return self.path.name, self.accuracy, self.loss
+
+
+def rows(folder: pathlib.Path) -> dict[str, Row]:
+    """`<run>` for the model of a run, `<run>/<form>` for another form of it or for what it is compared with."""
     found = {}
-    for path in sorted(folder.glob("*/model*.tflite")):
-        form = path.stem.removeprefix("model").removeprefix("_")
-        found[f"{path.parent.name}/{form}" if form else path.parent.name] = path
+    for path in sorted([*folder.glob("*/result.json"), *folder.glob("*/*/result.json")]):
+        name, result = str(path.parent.relative_to(folder)), json.loads(path.read_text())
+        own = "pruned" if "pruned" in result else "dense"
+        for key, file in {own: "model.tflite", **FILES}.items():
+            if key in result:
+                scores = result[key]["accuracy"], result[key]["loss"]
+                found[name if key == own else f"{name}/{key}"] = Row(path.with_name(file), *scores, result["data"])
     return found
 
 
-def recorded(path: pathlib.Path) -> tuple[dict, float]:
-    """The result of a model's run, and the accuracy that it says the model has."""
-    result = json.loads(path.with_name("result.json").read_text())
-    form = path.stem.removeprefix("model").removeprefix("_")
-    own = "pruned" if "pruned" in result else "dense"
-    return result, result[form or own]["accuracy"]
+def models(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """The files that are there, by the names of their rows."""
+    return {name: row.path for name, row in rows(folder).items() if row.path.is_file()}
 
 
 def evaluated(folder: pathlib.Path, data: ArrayDataset) -> int:
     """Evaluate every model on the test pictures; the number of those that differ from what was recorded."""
-    wrong = 0
-    for name, path in models(folder).items():
-        result, accuracy = recorded(path)
-        if result["data"]["sha256"] != data.sha256:
-            print(f"{name}: not checked, it belongs to other pictures ({result['data']['name']})")
+    wrong, wanted = 0, rows(folder)
+    there = {row.model for row in wanted.values() if row.path.is_file()}
+    for name, row in wanted.items():
+        if not row.path.is_file():
+            if row.model not in there:
+                print(f"{name}: not checked, no {row.path.name} lies there; {100 * row.accuracy:.2f} % were recorded")
             continue
-        found = export.evaluate_tflite(path, data.eval_batches(100))["accuracy"]
-        same = abs(found - accuracy) <= TOLERANCE
+        if row.data["sha256"] != data.sha256:
+            print(f"{name}: not checked, it belongs to other pictures ({row.data['name']})")
+            continue
+        found = export.evaluate_tflite(row.path, data.eval_batches(100))["accuracy"]
+        same = abs(found - row.accuracy) <= TOLERANCE
         wrong += not same
-        print(f"{100 * found:.2f} %  {name}{'' if same else f': {100 * accuracy:.2f} % were recorded'}")
+        print(f"{100 * found:.2f} %  {name}{'' if same else f': {100 * row.accuracy:.2f} % were recorded'}")
     return wrong
 
 

@@ -4,11 +4,13 @@
 
 Every trial is a run of the script with --enbl_trn_val_split; a trial whose training lags behind the others is stopped.
 The study lies in --study (SQLite): the same command goes on where it stopped, several of them at once share the work,
-and --workers starts several. What follows -- is passed to every run. With --vary one chooses what is varied:
-NAME=LOW:HIGH, NAME=LOW:HIGH:log, NAME=LOW:HIGH:int, NAME=A|B|C.
+and --workers starts several. Script, learner and budget make a study of their own, whose runs lie beside the database
+in <study>.runs/<script>_<learner>_<budget>. What follows -- is passed to every run. With --vary one chooses what is
+varied: NAME=LOW:HIGH, NAME=LOW:HIGH:log, NAME=LOW:HIGH:int, NAME=A|B|C.
 """
 
 import argparse
+import contextlib
 import json
 import pathlib
 import shlex
@@ -31,6 +33,8 @@ SPACES = {
 }
 # A learner that takes the budget itself always meets it.
 TARGETS = {"chn-pruned": "chn_target_", "fcf": "fcf_target_"}
+# The stage whose accuracy says how a trial does, where it is not the fine-tuning.
+LAST_STAGES = {"stripe": "stripe"}
 TOLERANCE = 0.02
 POLL_SECONDS = 0.5
 
@@ -39,7 +43,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("script", help="nets/<network>_at_<data>_run.py")
     parser.add_argument("--learner", choices=SPACES, required=True, help="whose settings")
-    parser.add_argument("--budget", default="macs=0.5", help="macs=SHARE or latency=SHARE of the dense network's")
+    parser.add_argument(
+        "--budget", type=budget, default="macs=0.5", help="macs=SHARE or latency=SHARE of the dense network's"
+    )
     parser.add_argument("--vary", action="append", help="a setting and its range; may be given several times")
     parser.add_argument("--trials", type=int, default=20, help="of the study in all, finished ones included")
     parser.add_argument("--workers", type=int, default=1, help="trials at the same time")
@@ -48,21 +54,23 @@ def main() -> None:
     if "--" in own:
         own, passed = own[: own.index("--")], own[own.index("--") + 1 :]
     args = parser.parse_args(own)
-    kind, _, share = args.budget.partition("=")
-    if kind not in ("macs", "latency") or not 0 < float(share or 0) <= 1:
-        parser.error(f"--budget {args.budget}: must be macs=SHARE or latency=SHARE, above 0 and at most 1")
+    kind, share = args.budget
+    names = (pathlib.Path(args.script).stem, args.learner, f"{kind}={share:g}")
+    folder = args.study.with_name(f"{args.study.name}.runs") / "_".join(names).replace("=", "_")
     args.study.parent.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
-        study_name=f"{pathlib.Path(args.script).stem} {args.learner} {args.budget}",
+        study_name=" ".join(names),
         storage=f"sqlite:///{args.study}",
         direction="maximize",
         load_if_exists=True,
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
     )
+    if folder.exists() and not study.trials:
+        parser.error(f"{folder} holds runs that {args.study} does not know: remove it, or name another --study")
     # Only now, because two that make the database at once get into each other's way.
     helpers = [subprocess.Popen([sys.executable, __file__, *_alone(sys.argv[1:])]) for _ in range(args.workers - 1)]
-    run = Runs(args.script, args.learner, kind, float(share), passed, args.study.parent)
+    run = Runs(args.script, args.learner, kind, share, passed, folder, args.study.parent / "models")
     space = [parsed(text) for text in args.vary or SPACES[args.learner]]
     while sum(trial.state.is_finished() for trial in study.trials) < args.trials:
         study.optimize(lambda trial: run(trial, {name: draw(trial) for name, draw in space}), n_trials=1)
@@ -75,6 +83,19 @@ def _alone(argv: Sequence[str]) -> list[str]:
     """The command line of a helper, which starts none itself; the last value of a flag counts."""
     split = list(argv).index("--") if "--" in argv else len(argv)
     return [*argv[:split], "--workers=1", *argv[split:]]
+
+
+def budget(text: str) -> tuple[str, float]:
+    """What is limited, and to which share of the dense network's.
+
+    Raises:
+        argparse.ArgumentTypeError: no such thing, or no such share.
+    """
+    kind, _, number = text.partition("=")
+    with contextlib.suppress(ValueError):
+        if kind in ("macs", "latency") and 0 < float(number) <= 1:
+            return kind, float(number)
+    raise argparse.ArgumentTypeError(f"{text}: must be macs=SHARE or latency=SHARE, above 0 and at most 1")
 
 
 def parsed(text: str) -> tuple[str, Callable[[optuna.Trial], object]]:
@@ -100,16 +121,35 @@ def parsed(text: str) -> tuple[str, Callable[[optuna.Trial], object]]:
 
 
 class Runs:
-    """Carries out trials: a run each, its accuracy on the held-out pictures, what it is over the budget."""
+    """Carries out trials: a run each, its accuracy on the held-out pictures, what it is over the budget.
 
-    def __init__(self, script: str, learner: str, kind: str, share: float, passed: Sequence[str], folder: pathlib.Path):
+    Args:
+        script: what is run, by `learner`.
+        kind, share: the budget.
+        passed: further flags of every run.
+        folder: of the study's runs.
+        models: where all studies find the dense models.
+    """
+
+    def __init__(
+        self,
+        script: str,
+        learner: str,
+        kind: str,
+        share: float,
+        passed: Sequence[str],
+        folder: pathlib.Path,
+        models: pathlib.Path,
+    ):
         self._kind, self._share, self._folder = kind, share, folder
+        self._stage = LAST_STAGES.get(learner, "fine_tune")
         target = [f"--{TARGETS[learner]}{kind}={share}"] if learner in TARGETS else []
         self._command = [str(ROOT / "scripts" / "run_local.sh"), script, "--learner", learner, "--enbl_trn_val_split"]
-        self._command += [*target, f"--save_path={folder / 'models'}", "--noenbl_layer_latency", *passed]
+        self._command += [*target, f"--save_path={models}", "--noenbl_layer_latency", *passed]
 
     def __call__(self, trial: optuna.Trial, values: Mapping[str, object]) -> float:
         logs = self._folder / f"trial_{trial.number}"
+        logs.mkdir(parents=True)
         flags = [f"--{name}={value}" for name, value in values.items()]
         with (self._folder / f"trial_{trial.number}.log").open("w") as log:
             process = subprocess.Popen([*self._command, f"--log_dir={logs}", *flags], stdout=log, stderr=log)
@@ -127,11 +167,11 @@ class Runs:
         return result["pruned"]["accuracy"]
 
     def _watch(self, trial: optuna.Trial, process: subprocess.Popen, logs: pathlib.Path) -> bool:
-        """Report the accuracy of fine-tuning as it goes; True if the trial was stopped because it lags behind."""
+        """Report the accuracy of the last training as it goes; True if the trial was stopped because it lags behind."""
         reported = 0
         while process.poll() is None:
             time.sleep(POLL_SECONDS)
-            for step, accuracy in _fine_tuning(logs):
+            for step, accuracy in _accuracies(logs, self._stage):
                 if step > reported:
                     reported = step
                     trial.report(accuracy, step)
@@ -149,10 +189,10 @@ class Runs:
         return pruned.get("macs_method", pruned["macs"]) / dense["macs"]
 
 
-def _fine_tuning(logs: pathlib.Path) -> list[tuple[int, float]]:
-    """(step, accuracy on training batches) of the fine-tuning so far."""
+def _accuracies(logs: pathlib.Path, stage: str) -> list[tuple[int, float]]:
+    """(step, accuracy on training batches) of a stage so far."""
     lines = [json.loads(line) for path in logs.glob("*/metrics.jsonl") for line in path.read_text().splitlines()]
-    return [(line["step"], line["accuracy"]) for line in lines if line["stage"] == "fine_tune" and "accuracy" in line]
+    return [(line["step"], line["accuracy"]) for line in lines if line["stage"] == stage and "accuracy" in line]
 
 
 def summary(study: optuna.Study) -> str:

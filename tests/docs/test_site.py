@@ -1,5 +1,6 @@
 """The pages of docs/: they build without a broken link, and what they show is true."""
 
+import json
 import pathlib
 import re
 import subprocess
@@ -10,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from secateur.export import LiteModel
+from secateur.learners import registry
 from tests.tools.helpers import load
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -32,6 +34,35 @@ def test_every_page_is_in_the_menu():
 
 def test_the_page_of_flags_is_that_of_the_dataclasses():
     assert load("flags_page").page() == (DOCS / "flags.md").read_text()
+
+
+def test_every_learner_has_its_section():
+    sections = (DOCS / "learners.md").read_text().split("\n## ")[1:]
+    by_name = {section.split("`")[1]: section for section in sections}
+    assert set(by_name) == set(registry.LEARNERS)
+    # What is minimised stands there for those that follow a paper.
+    assert all(re.search(r"^    L +=", by_name[name], re.M) for name in ("dis-chn-pruned", "fcf", "stripe", "fbs"))
+
+
+def test_our_rows_beside_published_figures_are_those_of_the_results():
+    rows = [line for line in (DOCS / "results.md").read_text().splitlines() if "**here**" in line and line[0] == "|"]
+    assert rows
+    for line in rows:
+        (name,) = re.findall(r"`(\w+_at_[\w.-]+)`", line)
+        paths = [path for path in (ROOT / "results").glob("*/result.json") if _is_seed_of(name, path.parent.name)]
+        results = [json.loads(path.read_text()) for path in paths]
+        dense, pruned = results[0]["dense"], results[0]["pruned"]
+        before, after = 100 * dense["accuracy"], 100 * np.mean([r["pruned"]["accuracy"] for r in results])
+        faster = np.mean([r["dense"]["latency_ms"]["median"] / r["pruned"]["latency_ms"]["median"] for r in results])
+        wanted = [f"{before:.2f} to {after:.2f}", f"{before - after:.2f}"]
+        wanted += [f"{dense['macs'] / pruned.get('macs_method', pruned['macs']):.2f} times fewer"]
+        wanted += [f"{dense['params'] / pruned['params']:.2f} times fewer", f"{faster:.2f}"]
+        assert [cell.strip() for cell in line.split("|")][3:8] == wanted
+        assert len(results) == 1 or f"{len(results)} seeds" in line
+
+
+def _is_seed_of(name, folder):
+    return re.fullmatch(re.escape(name) + r"(_seed\d+)?", folder) is not None
 
 
 def test_every_dependency_is_explained():

@@ -1,14 +1,14 @@
-"""The programs of tools/, which are no package, as modules."""
+"""The programs of tools/ and benchmarks/, which are no packages, as modules."""
 
 import importlib.util
 import pathlib
 import types
 
-TOOLS = pathlib.Path(__file__).parents[2] / "tools"
+ROOT = pathlib.Path(__file__).parents[2]
 
 
-def load(name: str) -> types.ModuleType:
-    spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
+def load(name: str, folder: str = "tools") -> types.ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / folder / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -44,3 +44,31 @@ def test_the_page_has_both_pictures_and_needs_nothing_else(tool, tmp_path, monke
 def test_a_folder_without_a_result_is_named(tool, tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match=f"{tmp_path} holds no result.json"):
         call(tool, monkeypatch, tmp_path)
+
+
+def copied(run, folder, **dense):
+    """A run as it would lie in another folder, of another dense model."""
+    folder.mkdir(parents=True)
+    result = json.loads((run / "result.json").read_text())
+    result["dense"] |= dense
+    (folder / "result.json").write_text(json.dumps(result))
+    return folder
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders(tool, tmp_path):
+    here, there, other = (copied(RUNS[0], tmp_path / name) for name in ("here/run", "there/run", "there/other"))
+    rows = tool.rows_of([here, there, other, there])
+    assert list(rows)[1:] == ["here/run", "there/run", "other"]
+
+
+def test_dense_models_of_almost_equal_accuracy_are_two(tool, tmp_path):
+    first, second = copied(RUNS[0], tmp_path / "first"), copied(RUNS[0], tmp_path / "second", loss=0.5)
+    dense, other, *_ = tool.rows_of([first, second])
+    assert other == f"{dense}, of second"
+
+
+def test_a_name_with_a_point_in_it_stays_whole(tool, tmp_path, monkeypatch):
+    for name in ("kept_0.5", "kept_0.75"):
+        call(tool, monkeypatch, RUNS[0], "--out", tmp_path / name)
+    names = {f"kept_{share}{suffix}" for share in ("0.5", "0.75") for suffix in (".md", ".csv", ".html")}
+    assert {path.name for path in tmp_path.iterdir()} == names

@@ -1,5 +1,7 @@
 import dataclasses
+import itertools
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -25,24 +27,56 @@ def data():
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory, data):
-    """Two runs: a dense one, and a pruned one with a second form."""
-    folder = tmp_path_factory.mktemp("results")
-    for name, forms, own in (("dense", ("",), "dense"), ("pruned", ("", "_int8"), "pruned")):
-        (folder / name).mkdir()
-        for form in forms:
-            export.save_tflite(resnet((8, 8, 1), 3, 8, (4, 6, 8)), folder / name / f"model{form}.tflite")
-        accuracy = export.evaluate_tflite(folder / name / "model.tflite", data.eval_batches(8))["accuracy"]
-        result = {"data": {"name": data.name, "sha256": data.sha256}, own: {"accuracy": accuracy}}
-        if own == "pruned":
-            other = export.evaluate_tflite(folder / name / "model_int8.tflite", data.eval_batches(8))["accuracy"]
-            result["int8"] = {"accuracy": other}
+    """A dense run, a pruned one with a second form and a model that it is compared with, one before fine-tuning."""
+    folder, made = tmp_path_factory.mktemp("results"), tmp_path_factory.mktemp("made")
+    for name in ("one", "other"):
+        export.save_tflite(resnet((8, 8, 1), 3, 8, (4, 6, 8)), made / name)
+    models = itertools.cycle([made / "one", made / "other"])
+    runs = {
+        "dense": {"dense": "model"},
+        "pruned": {"pruned": "model", "int8": "model_int8", "scratch": "scratch"},
+        "before_fine_tuning/early": {"pruned": "model"},
+    }
+    for name, files in runs.items():
+        (folder / name).mkdir(parents=True)
+        result = {"data": {"name": data.name, "sha256": data.sha256}}
+        for key, file in files.items():
+            path = folder / name / f"{file}.tflite"
+            shutil.copy(next(models), path)
+            result[key] = export.evaluate_tflite(path, data.eval_batches(8))
         (folder / name / "result.json").write_text(json.dumps(result))
     return folder
 
 
+NAMES = ["before_fine_tuning/early", "dense", "pruned", "pruned/int8", "pruned/scratch"]
+
+
 def test_what_was_recorded_is_found_again(tool, results, data, capsys):
     assert tool.evaluated(results, data) == 0
-    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()] == ["dense", "pruned", "pruned/int8"]
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()] == NAMES
+
+
+def test_rows_without_a_file_are_named(tool, results, data, tmp_path, capsys):
+    shutil.copytree(results, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "dense")  # its model is that of the early run
+    for name in ("pruned/scratch", "before_fine_tuning/early/model"):
+        (tmp_path / f"{name}.tflite").unlink()
+    assert tool.evaluated(tmp_path, data) == 0
+    missing = [line for line in capsys.readouterr().out.splitlines() if "not checked" in line]
+    assert [line.split(", ")[1].split(";")[0] for line in missing] == [
+        "no model.tflite lies there",
+        "no scratch.tflite lies there",
+    ]
+    assert [line.split(":")[0] for line in missing] == ["before_fine_tuning/early", "pruned/scratch"]
+
+
+def test_one_file_serves_all_runs_that_were_compared_with_it(tool, results, data, tmp_path, capsys):
+    shutil.copytree(results, tmp_path, dirs_exist_ok=True)
+    result = json.loads((tmp_path / "pruned" / "result.json").read_text())
+    path = tmp_path / "dense" / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"scratch": result["scratch"]}))
+    assert tool.evaluated(tmp_path, data) == 0
+    assert "not checked" not in capsys.readouterr().out
 
 
 def test_a_model_that_differs_is_counted_and_named(tool, results, data, capsys):
@@ -59,11 +93,11 @@ def test_a_model_that_differs_is_counted_and_named(tool, results, data, capsys):
 def test_other_pictures_are_not_compared(tool, results, data, capsys):
     other = dataclasses.replace(data, test_images=data.test_images[::-1].copy())
     assert tool.evaluated(results, other) == 0
-    assert capsys.readouterr().out.count("not checked") == 3
+    assert capsys.readouterr().out.count("not checked") == len(NAMES)
 
 
 def test_times_of_all_models_by_threads(tool, results):
     found = tool.timed(results, 2)
     assert set(found["threads"]) == {"1", "2"}
-    assert set(found["threads"]["1"]) == {"dense", "pruned", "pruned/int8"}
+    assert set(found["threads"]["1"]) == set(NAMES)
     assert all(row["median"] > 0 for row in found["threads"]["2"].values())

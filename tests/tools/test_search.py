@@ -1,8 +1,10 @@
+import inspect
 import sys
 
 import optuna
 import pytest
 
+from secateur.learners import registry
 from tests.tools.helpers import load
 
 # Plays a run: accuracy grows with --x, a run of low --x is slow, so that it can be stopped.
@@ -11,7 +13,7 @@ import json, pathlib, sys, time
 flags = dict(word[2:].split("=") for word in sys.argv[1:])
 x, folder = float(flags["x"]), pathlib.Path(flags["log_dir"]) / "run"
 folder.mkdir(parents=True, exist_ok=True)
-line = json.dumps({"stage": "fine_tune", "step": 100, "accuracy": x})
+line = json.dumps({"stage": flags["stage"], "step": 100, "accuracy": x})
 (folder / "metrics.jsonl").write_text(line + chr(10))
 if x < 0.1:
     time.sleep(60)
@@ -27,11 +29,16 @@ def search():
     return load("search")
 
 
+def played(search, folder, learner="stripe", stage="stripe"):
+    """The trials of a learner, its runs played."""
+    found = search.Runs("script", learner, "macs", 0.5, [], folder, folder / "models")
+    found._command = [sys.executable, "-c", FAKE, f"--stage={stage}"]
+    return found
+
+
 @pytest.fixture
 def runs(search, tmp_path):
-    found = search.Runs("script", "stripe", "macs", 0.5, [], tmp_path)
-    found._command = [sys.executable, "-c", FAKE]
-    return found
+    return played(search, tmp_path)
 
 
 def study_of(values):
@@ -60,10 +67,18 @@ def test_a_trial_is_a_run_and_its_cost_is_kept(runs, search):
     assert "70.00 % (20.00 points lost) at 0.500 of the cost: --kind good --x 0.7" in text
 
 
-def test_a_trial_that_lags_behind_is_stopped(runs):
+@pytest.mark.parametrize(("learner", "stage"), [("stripe", "stripe"), ("fcf", "fine_tune")])
+def test_a_trial_that_lags_behind_is_stopped(search, tmp_path, learner, stage):
+    runs = played(search, tmp_path, learner, stage)
     study = study_of([{"x": 0.7, "kind": "good"}, {"x": 0.8, "kind": "good"}, {"x": 0.05, "kind": "good"}])
     study.optimize(lambda trial: runs(trial, draw(trial)), n_trials=3)
     assert study.trials[2].state == optuna.trial.TrialState.PRUNED
+
+
+def test_the_stage_that_is_watched_is_one_of_the_learner(search):
+    for learner in search.SPACES:
+        stage = search.LAST_STAGES.get(learner, "fine_tune")
+        assert f'"{stage}"' in inspect.getsource(inspect.getmodule(registry.find(learner).learner)), learner
 
 
 def test_a_run_that_fails_ends_the_search_with_its_log(runs):
@@ -75,14 +90,15 @@ def test_a_run_that_fails_ends_the_search_with_its_log(runs):
 
 def test_latency_is_measured_against_the_dense_network(search, tmp_path):
     result = {"dense": {"latency_ms": {"median": 2.0}}, "pruned": {"latency_ms": {"median": 1.0}}}
-    assert search.Runs("script", "fcf", "latency", 0.6, [], tmp_path)._used(result) == 0.5
+    assert search.Runs("script", "fcf", "latency", 0.6, [], tmp_path, tmp_path)._used(result) == 0.5
 
 
 def test_a_learner_that_takes_the_budget_gets_it(search, tmp_path):
-    command = search.Runs("script", "chn-pruned", "macs", 0.5, ["--seed=1"], tmp_path)._command
+    command = search.Runs("script", "chn-pruned", "macs", 0.5, ["--seed=1"], tmp_path, tmp_path / "models")._command
     assert "--chn_target_macs=0.5" in command
     assert command[-1] == "--seed=1"
     assert "--enbl_trn_val_split" in command
+    assert f"--save_path={tmp_path / 'models'}" in command
 
 
 def test_the_forms_of_a_setting(search):
@@ -115,3 +131,39 @@ def test_a_study_goes_on_where_it_stopped(search, tmp_path, monkeypatch):
         search.main()
     assert calls == [0, 1, 2]
     assert search._alone(["a", "--workers=4", "--", "b"]) == ["a", "--workers=4", "--workers=1", "--", "b"]
+
+
+def call(search, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["search.py", "nets/x_run.py", *map(str, arguments)])
+    search.main()
+
+
+def test_studies_of_one_database_keep_their_runs_apart(search, tmp_path, monkeypatch, capsys):
+    class Played(search.Runs):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self._command = [sys.executable, "-c", FAKE, "--stage=fine_tune", "--kind=good"]
+
+    monkeypatch.setattr(search, "Runs", Played)
+    study = tmp_path / "study.db"
+    for learner, budget in (("chn-pruned", "macs=0.5"), ("chn-pruned", "macs=.8"), ("fcf", "macs=0.5")):
+        flags = ("--learner", learner, "--budget", budget, "--vary=x=0.5:0.9", "--trials=1", "--study", study)
+        call(search, monkeypatch, *flags)
+        assert "1 trials finished" in capsys.readouterr().out
+    found = sorted((tmp_path / "study.db.runs").glob("*/trial_0/run/result.json"))
+    names = ["x_run_chn-pruned_macs_0.5", "x_run_chn-pruned_macs_0.8", "x_run_fcf_macs_0.5"]
+    assert [path.parents[2].name for path in found] == names
+    assert all((path.parents[2] / "trial_0.log").is_file() for path in found)
+    # A new database knows nothing of what lies there.
+    study.unlink()
+    with pytest.raises(SystemExit):
+        call(search, monkeypatch, *flags)
+    assert "macs_0.5 holds runs that" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["macs=half", "macs=0", "macs=1.5", "macs=nan", "macs", "bytes=0.5"])
+def test_a_budget_that_is_none_is_named(search, monkeypatch, capsys, text):
+    with pytest.raises(SystemExit) as stopped:
+        call(search, monkeypatch, "--learner=fcf", f"--budget={text}")
+    assert stopped.value.code == 2
+    assert f"--budget: {text}: must be macs=SHARE or latency=SHARE" in capsys.readouterr().err
