@@ -8,17 +8,17 @@ set -euo pipefail
 if [ "${1:-}" = --oldest ]; then
     shift
     folder=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-    venv=$folder/.venv-oldest lock_file=$folder/requirements.oldest.lock
+    venv=$folder/.venv-oldest lock_file=$folder/requirements.oldest.lock cuda_lock_file=
     source "$folder/scripts/setup_env.sh"
     ensure_env
     cd "$root"
-    export CUDA_VISIBLE_DEVICES=-1 TF_CPP_MIN_LOG_LEVEL=3
+    export CUDA_VISIBLE_DEVICES=-1 TF_CPP_MIN_LOG_LEVEL=3 TF_NUM_INTRAOP_THREADS=1
     exec "$python" -m pytest -n 2 --dist worksteal tests/pruning tests/export tests/training "$@"
 fi
 source "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"
 ensure_env
 cd "$root"
-export CUDA_VISIBLE_DEVICES=-1 TF_CPP_MIN_LOG_LEVEL=3
+export CUDA_VISIBLE_DEVICES=-1 TF_CPP_MIN_LOG_LEVEL=3 TF_NUM_INTRAOP_THREADS=1
 "$python" -m ruff check .
 "$python" -m ruff format --check .
 "$python" -m mypy
@@ -26,6 +26,6 @@ if [ "${1:-}" = --all ]; then
     shift
     set -- -m "full_size or not full_size" "$@"
 fi
-# Two processes: tracing is single-threaded. Each begins with its half of the tests, so that fixtures of a module are made
+# Two processes of one thread each: tracing is single-threaded. Each begins with its half of the tests, so that fixtures of a module are made
 # once or twice.
 exec "$python" -m pytest -n 2 --dist worksteal "$@"
