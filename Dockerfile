@@ -19,10 +19,9 @@ FROM program AS cpu
 COPY --from=packages /opt/venv /opt/venv
 
 # Last, because an engine without BuildKit builds all stages before the one that is asked for.
-# CUDA's libraries are of the versions that the locked TensorFlow asks for.
 FROM packages AS packages-gpu
-RUN version=$(/opt/venv/bin/python -c "from importlib.metadata import version; print(version('tensorflow'))") && \
-    /opt/venv/bin/pip --disable-pip-version-check --no-cache-dir install "tensorflow[and-cuda]==$version"
+COPY requirements.gpu.lock /opt/
+RUN /opt/venv/bin/pip --disable-pip-version-check --no-cache-dir install --require-hashes -r /opt/requirements.gpu.lock
 
 FROM program AS gpu
 COPY --from=packages-gpu /opt/venv /opt/venv

@@ -48,10 +48,18 @@ print(interpreter.get_tensor(logits["index"]).argmax(axis=-1))
 """
 
 
-def write_page(path: pathlib.Path, result: Mapping, run_directory: pathlib.Path) -> None:
-    """Write the page of a result; pictures of the learner and metrics are taken from the run's folder."""
+def write_page(
+    path: pathlib.Path, result: Mapping, run_directory: pathlib.Path, models: Mapping[str, keras.Model]
+) -> None:
+    """Write the page of a result.
+
+    Args:
+        path: of the page.
+        result: as in `result.json`.
+        run_directory: with the metrics and the learner's pictures.
+        models: the exported Keras models, "dense" and "pruned".
+    """
     own = "pruned" if "pruned" in result else "dense"
-    models = {name: keras.models.load_model(files["keras"]) for name, files in result["files"].items()}
     sections = [
         ("", _verdict(result) + _table(result)),
         ("Accuracy while training", _training(run_directory / "metrics.jsonl")),

@@ -16,6 +16,7 @@ from secateur.nets import controls
 from secateur.nets.outcome import hand_over
 from secateur.nets.runs import How, Where, dense_path, run_of
 from secateur.training import parallel
+from secateur.training.pretrained import load_saved
 from secateur.training.task import Task
 from secateur.training.train import train_dense
 from secateur.utils.errors import RunError
@@ -61,7 +62,23 @@ def _write_page(result: dict, folder: pathlib.Path) -> None:
     """Draw the page, unless it is as new as the result."""
     page, made = folder / "report.html", (folder / "result.json").stat().st_mtime_ns
     if not page.is_file() or page.stat().st_mtime_ns < made:
-        export.write_page(page, result, folder)
+        export.write_page(page, result, folder, _exported_models(result, folder))
+
+
+def _exported_models(result: dict, folder: pathlib.Path) -> dict[str, keras.Model]:
+    """The Keras models of a finished run by their names.
+
+    Raises:
+        RunError: an exported file is gone or cannot be read.
+    """
+    paths = [pathlib.Path(path) for files in result["files"].values() for path in files.values()]
+    for path in paths:
+        if not path.exists():
+            raise RunError(
+                f"{path} is gone: bring it back, or remove {folder / 'result.json'} and run the same command with "
+                "--exec_mode train, which writes it again without training"
+            )
+    return {name: load_saved(pathlib.Path(files["keras"])) for name, files in result["files"].items()}
 
 
 def _save_by_primary(model: keras.Model, path: pathlib.Path) -> None:
@@ -106,11 +123,11 @@ def evaluate(task: Task, learner_name: str, config: Any, where: Where, how: How)
     if not result_path.is_file():
         raise RunError(f"no finished run in {run.directory}: run the same command with --exec_mode train first")
     result = export.read_result(result_path)
+    models = _exported_models(result, run.directory)
     data = task.load_data()
     batch_size = task.recipe.batch_size_eval
     for name, files in result["files"].items():
-        model = keras.models.load_model(files["keras"], compile=False)
-        found = export.evaluate_keras(model, data.eval_batches(batch_size))
+        found = export.evaluate_keras(models[name], data.eval_batches(batch_size))
         print(f"{name}, Keras model: " + ", ".join(f"{key} {value:.4f}" for key, value in found.items()))
         result[name] |= export.evaluate_tflite(files["tflite"], data.eval_batches(batch_size))
         for key in filter(export.is_quantized, files):

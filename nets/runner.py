@@ -20,6 +20,7 @@ from secateur.nets import pipeline, runs
 from secateur.training import parallel, precision
 from secateur.training.run import Stopped
 from secateur.training.task import Distillation, Task
+from secateur.utils import gpus
 from secateur.utils.errors import RunError, UsageError
 from secateur.utils.flags import FlagTable, check_above_zero, check_least, option
 
@@ -225,6 +226,7 @@ def _prepare(settings: Settings) -> None:
     if not settings.verbose:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    gpus.check_found(bool(tf.config.list_physical_devices("GPU")))
     parallel.init()
     keras.utils.set_random_seed(settings.seed)
     if settings.deterministic:

@@ -3,14 +3,15 @@
 import gc
 import os
 
-# Tracing makes millions of objects that live on: looking through them at the usual pace takes a tenth of the time.
-gc.set_threshold(100_000, 20, 10)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 import keras
 import numpy as np
 import pytest
+
+# Tracing makes millions of objects that live on: looking through them at the usual pace takes a tenth of the time.
+gc.set_threshold(100_000, 20, 10)
 
 from secateur.pruning.calls import set_weights
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from secateur.utils.svg import picture
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 320, 60, 180, 40, 40
+# Of a name beside its line.
+ROW = 14
 NB_TICKS = 5
 COLOURS = ("#4c9f70", "#c8553d", "#3d6fc8", "#8a5fbf", "#b8902f", "#2f9fb8", "#b04f86", "#6b6b6b")
 
@@ -14,7 +16,7 @@ Span = tuple[float, float]
 
 
 def lines_svg(title: str, series: Mapping[str, Points], x_label: str, y_label: str, from_zero: bool = True) -> str:
-    """One line for each series of (x, y) points, its name beside its end.
+    """One line for each series of (x, y) points, its name beside; the picture grows with the number of names.
 
     Args:
         from_zero: whether the axis of the values begins at 0, or at the least value.
@@ -27,10 +29,12 @@ def lines_svg(title: str, series: Mapping[str, Points], x_label: str, y_label: s
         raise ValueError(f"{title}: no points to draw")
     xs, ys = zip(*everything, strict=True)
     x_range, y_range = (min(xs), max(xs)), (min([0.0, *ys] if from_zero else ys), max(ys) or 1.0)
-    parts = axes_of(x_range, y_range, x_label, y_label)
+    height = max(HEIGHT, TOP + ROW * (len(series) + 1))
+    parts = axes_of(x_range, y_range, x_label, y_label, height)
     for k, (name, points) in enumerate(series.items()):
-        parts.append(_line(name, points, x_range, y_range, COLOURS[k % len(COLOURS)], TOP + 14 * (k + 1)))
-    return picture(title, WIDTH, HEIGHT, parts, left=LEFT)
+        places = [place_of(x, y, x_range, y_range, height) for x, y in points]
+        parts.append(_line(name, places, COLOURS[k % len(COLOURS)], TOP + ROW * (k + 1)))
+    return picture(title, WIDTH, height, parts, left=LEFT)
 
 
 def place_of(x: float, y: float, x_range: Span, y_range: Span, height: int = HEIGHT) -> tuple[float, float]:
@@ -66,8 +70,7 @@ def _tick(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def _line(name: str, points: Points, x_range: Span, y_range: Span, colour: str, top: float) -> str:
-    places = (place_of(x, y, x_range, y_range) for x, y in points)
+def _line(name: str, places: Points, colour: str, top: float) -> str:
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     return (
         f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>'

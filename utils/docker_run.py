@@ -27,7 +27,7 @@ WRITTEN |= {"dcp_save_path_eval": ""}
 READ = ("data_dir_local", "save_path_dst", "warm_start", "pretrained")
 # Data sets that are downloaded to ./data where no folder is named.
 DOWNLOADED = ("cifar10",)
-IMAGE_FILES = ("Dockerfile", "requirements.lock", "pyproject.toml")
+IMAGE_FILES = ("Dockerfile", ".dockerignore", "requirements.lock", "requirements.gpu.lock", "__init__.py")
 LINES_OF_A_FAILED_BUILD = 15
 # Of one request; some storage drivers copy the whole image when a container is made.
 TIMEOUT_SECONDS = 900
@@ -68,13 +68,15 @@ def plan_for(argv: Sequence[str], has_nvidia: bool) -> Plan:
     """The plan of a command line.
 
     Raises:
-        UsageError: as `launch.parse`; a GPU wanted where the engine has no NVIDIA runtime.
+        UsageError: as `launch.parse`; a GPU wanted, or several workers, where the engine has no NVIDIA runtime.
     """
     own, rest = _own_flags(argv)
     launch = parse(rest)
-    if launch.device == "gpu" and not has_nvidia:
+    several = launch.device == "auto" and launch.nb_gpus > 1
+    if not has_nvidia and (several or launch.device == "gpu"):
+        flag = f"-n={launch.nb_gpus}" if several else "--device=gpu"
         raise UsageError(
-            "--device=gpu: the docker engine has no NVIDIA runtime; install the NVIDIA Container Toolkit, or run with "
+            f"{flag}: the docker engine has no NVIDIA runtime; install the NVIDIA Container Toolkit, or run with "
             "--device=cpu"
         )
     gpus = has_nvidia and launch.device != "cpu"
@@ -87,13 +89,12 @@ def plan_for(argv: Sequence[str], has_nvidia: bool) -> Plan:
     mounts = _mounts(flags)
     if not data and _dataset(launch.script) in DOWNLOADED:
         mounts[str(pathlib.Path("data").resolve())] = "rw"
-    device = "auto" if gpus else "cpu"
     script = f"{HOME}/{launch.script.relative_to(ROOT)}" if launch.script.is_relative_to(ROOT) else ""
     if not script:  # a script of one's own
         script = str(launch.script.resolve())
         mounts.setdefault(str(launch.script.resolve().parent), "ro")
-    command = ["-n", str(launch.nb_gpus), f"--device={device}", script, *arguments]
     variant = "gpu" if gpus else "cpu"
+    command = ["-n", str(launch.nb_gpus), f"--device={variant}", script, *arguments]
     image = f"secateur:{variant}-{_digest(own['--base'])}"
     return Plan(image, variant, command, mounts, gpus, own["--network"], own["--base"])
 
@@ -174,6 +175,14 @@ def connect() -> docker.DockerClient:
 
 def has_nvidia(client: docker.DockerClient) -> bool:
     return "nvidia" in client.info().get("Runtimes", {})
+
+
+def _would_have_nvidia() -> bool:
+    """As the engine says; where none answers, a plan can still be shown: then nvidia-smi is taken for it."""
+    try:
+        return has_nvidia(connect())
+    except RunError:
+        return idle_gpus() is not None
 
 
 def build_image(client: docker.DockerClient, plan: Plan) -> None:
@@ -259,8 +268,8 @@ def main(argv: Sequence[str]) -> None:
         if HELP & set(argv[:1]):
             print(USAGE)
             sys.exit(0)
-        if dry:  # needs no engine
-            print(describe(plan_for(argv, idle_gpus() is not None)))
+        if dry:
+            print(describe(plan_for(argv, _would_have_nvidia())))
             sys.exit(0)
         client = connect()
         plan = plan_for(argv, has_nvidia(client))

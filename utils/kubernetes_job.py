@@ -1,10 +1,12 @@
 """A job for Kubernetes: an Indexed Job, whose pods find each other by the names of a headless Service."""
 
 import json
+import pathlib
 import re
 
 from secateur.utils.cluster import MARK, PORT, Job
 from secateur.utils.errors import UsageError
+from secateur.utils.launch import ROOT
 
 # Where the Dockerfile puts the project.
 HOME = "/opt/secateur"
@@ -18,7 +20,8 @@ def submission(job: Job) -> tuple[list[str], str]:
     """The command, and the manifests that it reads from its standard input.
 
     Raises:
-        UsageError: no image, no volume, a name that Kubernetes does not take, or a volume that is not CLAIM:/FOLDER.
+        UsageError: no image, no volume, a name that Kubernetes does not take, a volume that is not CLAIM:/FOLDER, or a
+            script that the pods do not have.
     """
     if not job.image:
         raise UsageError("--image=IMAGE: name an image of the Dockerfile that the cluster can pull")
@@ -65,13 +68,25 @@ def _container(job: Job, volumes: list[tuple[str, str]]) -> dict:
         "image": job.image,
         # ./logs and ./models then lie on the first volume.
         "workingDir": volumes[0][1],
-        "args": [f"--device={job.device}", f"{HOME}/nets/{job.script.name}", *job.arguments],
+        "args": [f"--device={job.device}", _script(job.script, volumes), *job.arguments],
         "env": [{"name": name, "value": value} for name, value in environment.items()],
         "ports": [{"containerPort": PORT}],
         "resources": {"limits": {"nvidia.com/gpu": "1"}} if job.device == "gpu" else {},
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         "volumeMounts": [{"name": claim, "mountPath": folder} for claim, folder in volumes],
     }
+
+
+def _script(script: pathlib.Path, volumes: list[tuple[str, str]]) -> str:
+    """Where a pod has the script: in the image, or on a volume that is mounted at the same folder here."""
+    if script.resolve().is_relative_to(ROOT / "nets"):
+        return f"{HOME}/{script.resolve().relative_to(ROOT)}"
+    if any(script.absolute().is_relative_to(folder) for _, folder in volumes):
+        return str(script.absolute())
+    raise UsageError(
+        f"{script} is not in the image: save it under nets/ and build the image again, or on a volume that is mounted "
+        "at the same folder here and in the pods"
+    )
 
 
 def _volume(text: str) -> tuple[str, str]:

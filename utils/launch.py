@@ -12,13 +12,14 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from secateur.utils import cluster, workers
+from secateur.utils import cluster, gpus, workers
 from secateur.utils.errors import RunError, UsageError
-from secateur.utils.gpus import idle_gpus
 from secateur.utils.streams import quiet
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DEVICES = ("auto", "cpu", "gpu")
+# Of CUDA_VISIBLE_DEVICES: no GPU.
+NO_GPU = "-1"
 OWN_FLAGS = {"-n": "nb_gpus", "--nb_gpus": "nb_gpus", "--device": "device"}
 USAGE = "usage: run_local.sh [-n N] [--device=auto|cpu|gpu] nets/<network>_at_<data>_run.py [flags of the script]"
 
@@ -74,13 +75,13 @@ def choose_device(launch: Launch, idle: list[int] | None) -> tuple[str, str]:
         RunError: fewer idle GPUs than asked for.
     """
     if launch.device == "cpu":
-        return "-1", "running on the CPU"
+        return NO_GPU, "running on the CPU"
     if idle is None and launch.device == "auto":
         if launch.nb_gpus > 1:
             raise UsageError(
                 f"-n={launch.nb_gpus}: no nvidia-smi on this machine; workers on its CPU are started with --device=cpu"
             )
-        return "-1", "no nvidia-smi on this machine: running on the CPU"
+        return NO_GPU, "no nvidia-smi on this machine: running on the CPU"
     found = idle or []
     if len(found) < launch.nb_gpus:
         raise RunError(
@@ -92,31 +93,34 @@ def choose_device(launch: Launch, idle: list[int] | None) -> tuple[str, str]:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Choose the device and become the script."""
-    if "TF_CONFIG" in os.environ:  # a worker, whose device was chosen by what started it
-        _become(parse(argv))
-        return
+    """Choose the device and become the script, or start workers that do."""
     if {"-h", "--help"} & set(argv[:1]):
         print(USAGE)
         return
     try:
         launch = parse(argv)
-        if cluster.is_worker():
+        if "TF_CONFIG" in os.environ:  # a worker, whose device was chosen by what started it
+            workers.keep_log()
+        elif cluster.is_worker():
             os.environ |= cluster.worker_environment(os.environ)
-            if launch.device == "cpu":
-                os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-            _become(launch)
-            return
-        visible, line = choose_device(launch, None if launch.device == "cpu" else idle_gpus())
+            os.environ |= {"CUDA_VISIBLE_DEVICES": NO_GPU} if launch.device == "cpu" else {gpus.MARK: "1"}
+        else:
+            _start_here(launch)
     except (UsageError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError) else 1)
-    print(line, file=sys.stderr, flush=True)
-    if launch.nb_gpus > 1:
-        devices = visible.split(",") if visible != "-1" else ["-1"] * launch.nb_gpus
-        sys.exit(workers.run(launch.script, launch.arguments, devices))
-    os.environ |= {"CUDA_VISIBLE_DEVICES": visible, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     _become(launch)
+
+
+def _start_here(launch: Launch) -> None:
+    """Choose the device of this process; for several workers start them, and exit as they do."""
+    visible, line = choose_device(launch, None if launch.device == "cpu" else gpus.idle_gpus())
+    print(line, file=sys.stderr, flush=True)
+    os.environ |= {"CUDA_VISIBLE_DEVICES": visible, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    os.environ[gpus.MARK] = "" if visible == NO_GPU else "1"
+    if launch.nb_gpus > 1:
+        devices = [NO_GPU] * launch.nb_gpus if visible == NO_GPU else visible.split(",")
+        sys.exit(workers.run(launch.script, launch.arguments, devices))
 
 
 def _become(launch: Launch) -> None:

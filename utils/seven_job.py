@@ -5,6 +5,7 @@ import pathlib
 import shlex
 
 from secateur.utils.cluster import Job
+from secateur.utils.errors import UsageError
 from secateur.utils.files import write_atomically
 from secateur.utils.launch import ROOT
 
@@ -12,7 +13,11 @@ IMAGE = "tensorflow/tensorflow:2.21.0-gpu"
 
 
 def submission(job: Job) -> tuple[list[str], str]:
-    """The client's command; it reads nothing. The workers of a job share one machine."""
+    """The client's command; it reads nothing. The workers of a job share one machine.
+
+    Raises:
+        UsageError: a script outside of the project, which is all that the client sends.
+    """
     conf = pathlib.Path.cwd() / f"seven-{job.name}.yaml"
     write_atomically(conf, configuration(job).encode())
     return ["seven", "create", "-cluster", "dev", "-conf", str(conf), "-code", str(ROOT), "-name", job.name], ""
@@ -20,8 +25,11 @@ def submission(job: Job) -> tuple[list[str], str]:
 
 def configuration(job: Job) -> str:
     """`seven.yaml` as the predecessor wrote it, with the entry of this program; strings are quoted as in JSON."""
+    script = job.script.resolve()
+    if not script.is_relative_to(ROOT):
+        raise UsageError(f"{script} is not sent with the project: save it under {ROOT / 'nets'}")
     words = [
-        f"nets/{job.script.name}",
+        str(script.relative_to(ROOT)),
         f"-n={job.nb_workers}",
         *(["--device=cpu"] if job.device == "cpu" else []),
         *job.arguments,

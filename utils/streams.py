@@ -1,9 +1,10 @@
-"""Keeping what C++ libraries write to the process's own streams away from the user."""
+"""What the process writes to its own streams: some of it kept from the user, some of it kept in a log."""
 
 import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
+from typing import Any, TextIO
 
 
 @contextlib.contextmanager
@@ -19,3 +20,20 @@ def quiet() -> Iterator[None]:
             for number, copy in saved.items():
                 os.dup2(copy, number)
                 os.close(copy)
+
+
+class Tee:
+    """A text stream that keeps a copy in a log, but no progress bar, which rewrites its line ten times a second."""
+
+    def __init__(self, stream: TextIO, log: TextIO):
+        self._stream, self._log = stream, log
+
+    def write(self, text: str) -> int:
+        """Write to both."""
+        if not text.startswith("\r"):
+            self._log.write(text)
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything else is the stream's: whether it is a terminal, its encoding, its descriptor."""
+        return getattr(self._stream, name)

@@ -1,6 +1,5 @@
 """Several workers on this machine: a process each, that meet through `TF_CONFIG`."""
 
-import contextlib
 import ctypes
 import json
 import os
@@ -13,27 +12,36 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from secateur.utils.errors import UsageError
+from secateur.utils.streams import Tee
+
 # What is left of the others when one has failed gets so long to end by itself.
 GRACE_SECONDS = 20.0
 LINES_OF_A_FAILED_WORKER = 5
 PR_SET_PDEATHSIG = 1
+# The variable that names the first worker's log; the others write to theirs and to nothing else.
+LOG = "SECATEUR_LOG"
 
 
 def run(script: pathlib.Path, arguments: Sequence[str], devices: Sequence[str]) -> int:
     """Start a worker for each device and wait for all; the exit code of the first that fails, else 0.
 
-    The first worker writes to the terminal, the others to `rank_<k>.log` in the folder of the runs. SIGTERM and Ctrl-C
-    reach all of them.
+    What each says is kept in `workers/<time>_<process>/rank_<k>.log` in the folder of the runs; the first one writes to
+    the terminal too. SIGTERM and Ctrl-C reach all of them.
 
     Args:
         devices: the value of CUDA_VISIBLE_DEVICES of each worker.
+
+    Raises:
+        UsageError: --log_dir without a folder.
     """
-    folder = pathlib.Path(_log_dir(arguments))
-    folder.mkdir(parents=True, exist_ok=True)
-    logs = [None, *[folder / f"rank_{rank}.log" for rank in range(1, len(devices))]]
+    folder = pathlib.Path(_log_dir(arguments)) / "workers" / f"{time.strftime('%Y%m%d-%H%M%S')}_{os.getpid()}"
+    folder.mkdir(parents=True)
+    print(f"the workers' logs: {folder}", file=sys.stderr, flush=True)
+    logs = [folder / f"rank_{rank}.log" for rank in range(len(devices))]
     command = [sys.executable, "-m", "secateur.utils.launch", str(script), *arguments]
-    places = zip(environments(devices), logs, strict=True)
-    processes = [_start(command, environment, log) for environment, log in places]
+    places = enumerate(zip(environments(devices), logs, strict=True))
+    processes = [_start(command, environment, log, rank == 0) for rank, (environment, log) in places]
     previous = {number: signal.signal(number, _to_all(processes)) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         return _wait(processes, logs)
@@ -42,11 +50,21 @@ def run(script: pathlib.Path, arguments: Sequence[str], devices: Sequence[str]) 
             signal.signal(number, handler)
 
 
-def _start(command: list[str], environment: dict[str, str], log: pathlib.Path | None) -> subprocess.Popen:
-    with log.open("a") if log else contextlib.nullcontext() as file:
-        return subprocess.Popen(
-            command, env=os.environ | environment, stdout=file, stderr=file, preexec_fn=_end_with_parent
-        )
+def _start(command: list[str], environment: dict[str, str], log: pathlib.Path, on_terminal: bool) -> subprocess.Popen:
+    if on_terminal:
+        environment = os.environ | environment | {LOG: str(log)}
+        return subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent)
+    with log.open("w") as file:
+        environment = os.environ | environment
+        return subprocess.Popen(command, env=environment, stdout=file, stderr=file, preexec_fn=_end_with_parent)
+
+
+def keep_log() -> None:
+    """In the first worker: write to the terminal and to its log."""
+    path = os.environ.pop(LOG, "")
+    if path:
+        log = open(path, "w", buffering=1, encoding="utf-8")  # noqa: SIM115, until the process ends
+        sys.stdout, sys.stderr = Tee(sys.stdout, log), Tee(sys.stderr, log)
 
 
 def _end_with_parent() -> None:
@@ -86,10 +104,14 @@ def _free_ports(number: int) -> list[int]:
 
 def _log_dir(arguments: Sequence[str]) -> str:
     """The value of the script's --log_dir."""
-    for k, word in enumerate(arguments):
+    words = iter(arguments)
+    for word in words:
         name, separator, value = word.partition("=")
         if name == "--log_dir":
-            return value if separator else arguments[k + 1]
+            value = value if separator else next(words, "")
+            if not value:
+                raise UsageError("--log_dir: needs the folder of the runs behind it")
+            return value
     return "./logs"
 
 
@@ -101,17 +123,19 @@ def _to_all(processes: Sequence[subprocess.Popen]) -> Callable[[int, Any], None]
     return forward
 
 
-def _wait(processes: Sequence[subprocess.Popen], logs: Sequence[pathlib.Path | None]) -> int:
+def _wait(processes: Sequence[subprocess.Popen], logs: Sequence[pathlib.Path]) -> int:
     """Wait until all have ended, or one has failed: then the others are ended too."""
     while True:
-        codes = [process.poll() for process in processes]
-        failed = [rank for rank, code in enumerate(codes) if code]
+        codes = {rank: process.poll() for rank, process in enumerate(processes)}
+        # One that was killed comes first: others that fail a moment later fail because of it.
+        failed = sorted((code > 0, rank, code) for rank, code in codes.items() if code)
         if failed:
-            code = codes[failed[0]] or 1
             _end(processes)
-            _report(failed[0], code, logs[failed[0]])
+            for _, rank, code in failed:
+                _report(rank, code, logs[rank])
+            code = failed[0][2]
             return code if code > 0 else 128 - code
-        if all(code == 0 for code in codes):
+        if all(code == 0 for code in codes.values()):
             return 0
         time.sleep(0.2)
 
@@ -129,9 +153,9 @@ def _end(processes: Sequence[subprocess.Popen]) -> None:
             process.wait()
 
 
-def _report(rank: int, code: int, log: pathlib.Path | None) -> None:
+def _report(rank: int, code: int, log: pathlib.Path) -> None:
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
     print(f"worker {rank} {how}; the others were stopped: the same command goes on", file=sys.stderr, flush=True)
-    if log:
+    if rank > 0:  # what the first one said was on the terminal
         for line in log.read_text(errors="replace").splitlines()[-LINES_OF_A_FAILED_WORKER:]:
             print(f"  worker {rank}: {line}", file=sys.stderr)

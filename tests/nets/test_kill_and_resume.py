@@ -13,31 +13,48 @@ import pytest
 
 from secateur.training import checkpoint
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-COMMAND = [sys.executable, str(ROOT / "nets/resnet_at_digits_run.py"), "--learner=dis-chn-pruned", "--deterministic"]
-COMMAND += ["--resnet_size=8", "--nb_epochs_rat=0.1", "--save_step=5", "--summ_step=3", "--batch_size=64"]
+SCRIPT = str(pathlib.Path(__file__).resolve().parents[2] / "nets/resnet_at_digits_run.py")
+SHORT = [SCRIPT, "--resnet_size=8", "--save_step=5", "--summ_step=3", "--deterministic"]
+COMMAND = [sys.executable, *SHORT, "--learner=dis-chn-pruned", "--nb_epochs_rat=0.1", "--batch_size=64"]
 COMMAND += ["--dcp_nb_iters_block=12", "--dcp_nb_iters_layer=4", "--dcp_nb_stages=1", "--dcp_nb_smpls=128"]
+TWO_WORKERS = [sys.executable, "-m", "secateur.utils.launch", "-n=2", "--device=cpu", *SHORT]
+TWO_WORKERS += ["--nb_epochs=1", "--batch_size=32", "--noenbl_layer_latency"]
 
 
-def start(folder: pathlib.Path) -> subprocess.Popen:
-    command = [*COMMAND, f"--log_dir={folder / 'logs'}", f"--save_path={folder / 'models'}"]
+def start(folder: pathlib.Path, command: list[str]) -> subprocess.Popen:
+    command = [*command, f"--log_dir={folder / 'logs'}", f"--save_path={folder / 'models'}"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def stop_in(folder: pathlib.Path, stage: str, number: signal.Signals) -> tuple[int, str]:
-    """Start the run and send the signal as soon as a checkpoint of the stage appears."""
-    process = start(folder)
+def await_checkpoint(process: subprocess.Popen, folder: pathlib.Path, stage: str) -> None:
     deadline = time.monotonic() + 120
     while not list(folder.glob(f"logs/*/checkpoints/{stage}/step-*.npz")):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def stop_in(folder: pathlib.Path, stage: str, number: signal.Signals) -> tuple[int, str]:
+    """Start the run and send the signal as soon as a checkpoint of the stage appears."""
+    process = start(folder, COMMAND)
+    await_checkpoint(process, folder, stage)
     os.kill(process.pid, number)
     return process.wait(), process.communicate()[1]
 
 
-def finish(folder: pathlib.Path) -> str:
-    process = start(folder)
+def worker_of(launcher: int, rank: int) -> int:
+    """The process of a worker."""
+    children = pathlib.Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
+    (found,) = [
+        int(child)
+        for child in children
+        if f"LOCAL_RANK={rank}" in pathlib.Path(f"/proc/{child}/environ").read_text().split("\0")
+    ]
+    return found
+
+
+def finish(folder: pathlib.Path, command: list[str] = COMMAND) -> str:
+    process = start(folder, command)
     _, messages = process.communicate(timeout=300)
     assert process.returncode == 0, messages
     return messages
@@ -58,7 +75,7 @@ def undisturbed(tmp_path_factory):
 def assert_same(folder: pathlib.Path, reference: pathlib.Path) -> None:
     found, expected = stage_arrays(folder), stage_arrays(reference)
     assert list(found) == list(expected)
-    assert any(name.endswith("fine_tune") for name in found)
+    assert expected
     for name, arrays in expected.items():
         assert all(np.array_equal(a, b) for a, b in zip(found[name], arrays, strict=True)), name
 
@@ -78,3 +95,18 @@ def test_kill_and_termination_in_every_kind_of_stage(undisturbed, tmp_path):
     assert "fine_tune: continues at step" in finish(tmp_path)
     assert_same(tmp_path, undisturbed)
     assert steps_logged(tmp_path) == steps_logged(undisturbed)
+
+
+def test_one_of_two_workers_is_killed(tmp_path):
+    """The other one stops too, and says why; both go on by the same command."""
+    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
+    process = start(killed, TWO_WORKERS)
+    await_checkpoint(process, killed, "dense")
+    os.kill(worker_of(process.pid, 1), signal.SIGKILL)
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGKILL
+    assert "worker 1 was killed by signal 9; the others were stopped: the same command goes on" in messages
+    assert "dense: continues at step" in finish(killed, TWO_WORKERS)
+    finish(undisturbed, TWO_WORKERS)
+    assert_same(killed, undisturbed)
+    assert steps_logged(killed) == steps_logged(undisturbed)

@@ -13,6 +13,7 @@ from secateur import export
 from secateur.nets import resnet_at_digits_run, runner, runs
 from secateur.training.run import Run
 from secateur.training.task import Start, Task
+from secateur.utils import gpus
 from tests.nets import browser
 from tests.nets.page import Page
 from tests.training.helpers import pictures, tiny_task
@@ -122,6 +123,21 @@ def test_a_file_is_scored_once(finished, monkeypatch):
     assert [after[name]["accuracy"] for name in ("dense", "pruned")] == [
         before[name]["accuracy"] for name in ("dense", "pruned")
     ]
+
+
+def test_an_exported_file_that_is_gone_is_named_and_can_be_made_again(finished, capsys):
+    (result,) = (finished[0] / "logs").glob("*_dis-chn-pruned_*/result.json")
+    paths = [result.with_name(name) for name in ("model.tflite", "model.keras")]
+    for path in paths:
+        path.unlink()
+        assert run([*finished[1], "--exec_mode=eval"]) == 1
+        assert f"error: {path} is gone: bring it back, or remove {result}" in capsys.readouterr().err
+    result.with_name("report.html").unlink()
+    assert run(finished[1]) == 1
+    assert f"error: {paths[-1]} is gone" in capsys.readouterr().err
+    result.unlink()
+    assert run(finished[1]) == 0
+    assert all(path.is_file() for path in paths)
 
 
 def test_same_budget_is_added_to_a_finished_run(finished, capsys):
@@ -238,6 +254,22 @@ def test_held_out_pictures_and_scaled_epochs():
     assert reads == []
     assert (adapted.load_data().nb_train, adapted.load_data().nb_test) == (45, 5)
     assert reads == [1]
+
+
+@pytest.mark.parametrize("kind", [tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError])
+def test_a_worker_that_lost_another_one_says_so(tmp_path, capsys, kind):
+    def fail(*_):
+        raise kind(None, None, "Connection reset by peer")
+
+    assert run(folders(tmp_path), fail) == 1
+    assert capsys.readouterr().err == "worker 0: another worker is gone; the same command goes on\n"
+
+
+def test_a_gpu_that_was_chosen_and_is_not_found_is_an_error(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv(gpus.MARK, "1")
+    assert run(folders(tmp_path)) == 1
+    assert "error: a GPU was chosen, but TensorFlow finds none" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path, capsys, monkeypatch):

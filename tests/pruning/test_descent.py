@@ -1,4 +1,5 @@
 import functools
+import itertools
 
 import pytest
 
@@ -47,7 +48,7 @@ def test_where_time_is_even_the_dearer_group_goes_first():
     assert plans[1][0]["a"] < 16
     assert plans[1][0]["b"] == 32
     assert plans[-1][0] == {"a": 2, "b": 4}
-    for (wide, less), (narrow, more) in zip(plans, plans[1:], strict=False):
+    for (wide, less), (narrow, more) in itertools.pairwise(plans):
         assert all(narrow[name] <= wide[name] for name in SIZES)
         assert more > less
     total = sum(COSTS[name] * size for name, size in SIZES.items())

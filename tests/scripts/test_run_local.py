@@ -25,14 +25,16 @@ sys.exit(7 if "--fail" in sys.argv else 0)
 def project(tmp_path):
     """A copy of the scripts whose environment counts as installed, and a script that prints what it was given."""
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
-    for name in ("requirements.lock", "pyproject.toml"):
+    for name in ("requirements.lock", "requirements.gpu.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     python = tmp_path / ".venv" / "bin" / "python"
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
-    stamp = "cat requirements.lock pyproject.toml | sha256sum | cut -d ' ' -f 1 > .venv/installed"
-    subprocess.run(["bash", "-c", stamp], cwd=tmp_path, check=True)
+    stamps = {"installed": "requirements.lock pyproject.toml", "installed-cuda": "requirements.gpu.lock"}
+    for stamp, files in stamps.items():
+        command = f"cat {files} | sha256sum | cut -d ' ' -f 1 > .venv/{stamp}"
+        subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
     (tmp_path / "probe.py").write_text(PROBE)
     return tmp_path
 
@@ -78,6 +80,49 @@ def fake_gpus(folder, lines):
 def test_the_least_used_gpu_is_taken(project, tmp_path):
     path = fake_gpus(tmp_path / "bin", "0, 900, 1000\\n1, 300, 1000\\n2, 100, 1000\\n")
     assert json.loads(run(project, "probe.py", path=path)[1])[1] == "2"
+
+
+@pytest.fixture
+def pip_calls(project):
+    """The calls of pip, which does nothing here, and fails where the project has a file `broken`."""
+    (project / ".venv" / "installed-cuda").unlink()
+    python, log = project / ".venv" / "bin" / "python", project / "pip.log"
+    python.write_text(
+        f'#!/bin/sh\n[ "$2" = pip ] || exec {sys.executable} "$@"\n'
+        f'echo "$*" >> {log}\n! [ -e {project}/broken ] || {{ echo "no such wheel"; exit 1; }}\n'
+    )
+    return lambda: log.read_text().splitlines() if log.is_file() else []
+
+
+def test_cudas_libraries_are_installed_once_where_nvidia_smi_is(project, tmp_path, pip_calls):
+    path = fake_gpus(tmp_path / "bin", "0, 0, 1000\\n")
+    assert run(project, "probe.py", "--device=cpu", "--verbose")[0] == 0
+    assert not pip_calls()
+    for _ in range(2):
+        assert json.loads(run(project, "probe.py", "--verbose", path=path)[1])[1] == "0"
+        (call,) = pip_calls()
+        assert call.endswith(f"install --require-hashes -r {project}/requirements.gpu.lock")
+
+
+def test_cudas_libraries_that_cannot_be_installed_are_tried_again(project, tmp_path, pip_calls):
+    path = fake_gpus(tmp_path / "bin", "0, 0, 1000\\n")
+    (project / "broken").touch()
+    code, out, messages = run(project, "probe.py", "--verbose", path=path)
+    assert (code, out) == (1, "")
+    assert "no such wheel\nerror: the installation failed; all of its output is in" in messages
+    (project / "broken").unlink()
+    assert run(project, "probe.py", "--verbose", path=path)[0] == 0
+    assert len(pip_calls()) == 2
+
+
+def test_the_lock_of_the_gpus_adds_nothing_but_nvidias_packages():
+    def pins(name):
+        lines = (ROOT / name).read_text().splitlines()
+        return {line.split()[0] for line in lines if "==" in line}
+
+    added = pins("requirements.gpu.lock") - pins("requirements.lock")
+    assert {name.partition("-")[0] for name in added} == {"nvidia"}
+    assert any(name.startswith("nvidia-cudnn") for name in added)
 
 
 def test_busy_gpus_are_an_error(project, tmp_path):

@@ -1,5 +1,6 @@
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 
@@ -8,6 +9,7 @@ from secateur.nets.resnet import resnet
 from secateur.training.precision import to_training
 from secateur.training.pretrained import load_pretrained
 from secateur.utils.errors import RunError
+from tests.pruning import networks
 from tests.training.helpers import tiny_task
 
 
@@ -18,6 +20,16 @@ def test_weights_come_back_from_either_form(tmp_path, randomise):
     found = load_pretrained(task)
     assert all(np.array_equal(a, b) for a, b in zip(found.get_weights(), model.get_weights(), strict=True))
     assert found.dtype_policy.name == "float32"
+
+
+@pytest.mark.parametrize("build", [networks.sequential, networks.nested, networks.normalised_at_the_input])
+def test_a_users_own_file_becomes_one_flat_graph(tmp_path, randomise, build):
+    model = randomise(build())
+    model.save(tmp_path / "own.keras")
+    found = load_pretrained(dataclasses.replace(tiny_task(pretrained=tmp_path / "own.keras"), build_model=build))
+    assert not [layer for layer in found.layers if isinstance(layer, keras.Model)]
+    pictures = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:])).astype(np.float32)
+    np.testing.assert_allclose(found(pictures), model(pictures), rtol=1e-5, atol=1e-6)
 
 
 def test_missing_damaged_and_foreign_files(tmp_path):

@@ -16,6 +16,14 @@ def test_every_series_has_a_line_and_a_name():
     assert {*series, 'a "title"', "step", "distance"} <= set(texts)
 
 
+def test_many_names_stay_on_the_picture():
+    series = {f"layer {k}": [(0, 1.0), (5, 0.5)] for k in range(108)}
+    root = ET.fromstring(lines_svg("t", series, "x", "y"))
+    height = float(root.get("viewBox").split()[3])
+    assert max(float(text.get("y")) for text in root.findall("{*}text")) < height
+    assert max(float(line.get("y2")) for line in root.findall("{*}line")) < height
+
+
 def test_points_are_to_scale():
     svg = lines_svg("t", {"a": [(0, 0.0), (5, 1.0), (10, 2.0)]}, "x", "y")
     points = re.search(r'points="([^"]+)"', svg).group(1)

@@ -119,6 +119,16 @@ def test_seven_gets_its_own_configuration(clients, tmp_path):
     assert "scripts/run_local.sh nets/resnet_at_digits_run.py -n=8 --learner dis-chn-pruned '--x=a b'" in text
 
 
+def test_seven_gets_no_script_from_outside_of_the_project(clients, tmp_path, capsys):
+    clients("seven")
+    (tmp_path / "resnet_at_digits_run.py").write_text("")
+    assert cluster_run.main(["resnet_at_digits_run.py"]) == 2
+    assert f"error: {tmp_path}/resnet_at_digits_run.py is not sent with the project: save it under" in (
+        capsys.readouterr().err
+    )
+    assert not list(tmp_path.glob("seven-*.yaml"))
+
+
 def test_a_dry_run_only_shows(clients, tmp_path, capsys):
     clients()
     assert cluster_run.main(["--dry_run", "--cluster=slurm", "-n=2", SCRIPT]) == 0

@@ -160,17 +160,52 @@ def test_gpus_are_passed_through_where_the_engine_has_them(engine):
     assert run(["--device=gpu", SCRIPT]) == 0
     created = json.loads(requests(engine, "POST /containers/create")[0])
     assert created["HostConfig"]["DeviceRequests"][0]["Capabilities"] == [["gpu"]]
-    assert created["Cmd"][2] == "--device=auto"
-    with pytest.raises(UsageError, match="--device=gpu: the docker engine has no NVIDIA runtime"):
-        docker_run.plan_for(["--device=gpu", SCRIPT], has_nvidia=False)
+    assert created["Cmd"][2] == "--device=gpu"
 
 
-def test_a_dry_run_shows_the_plan_and_asks_for_nothing(engine, capsys):
+@pytest.mark.parametrize("flag", ["--device=gpu", "-n=4"])
+def test_gpus_that_the_engine_does_not_have_are_an_error(flag):
+    with pytest.raises(UsageError, match=f"{flag}: the docker engine has no NVIDIA runtime.*--device=cpu"):
+        docker_run.plan_for([flag, SCRIPT], has_nvidia=False)
+    assert docker_run.plan_for([flag, SCRIPT], has_nvidia=True).command[2] == "--device=gpu"
+    assert docker_run.plan_for(["-n=4", "--device=cpu", SCRIPT], has_nvidia=False).command[2] == "--device=cpu"
+
+
+@pytest.mark.parametrize(("runtimes", "says"), [({"runc": {}}, "GPUs: none"), ({"nvidia": {}}, "GPUs: all")])
+def test_a_dry_run_shows_the_plan_and_does_nothing(engine, capsys, runtimes, says):
+    engine.state["runtimes"] = runtimes
     assert run(["--dry_run", SCRIPT, "--learner=stripe"]) == 0
     shown = capsys.readouterr().out
-    assert "GPUs: none" in shown
+    assert says in shown
     assert shown.rstrip().endswith(f"{SCRIPT} --learner=stripe")
-    assert not engine.asked
+    assert {command for command, _, _ in engine.asked} == {"GET"}
+
+
+def test_a_dry_run_needs_no_engine(monkeypatch, capsys):
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    monkeypatch.setattr(docker_run, "idle_gpus", lambda: [0])
+    assert run(["--dry_run", SCRIPT]) == 0
+    assert "GPUs: all" in capsys.readouterr().out
+
+
+def test_the_image_gets_the_program_and_nothing_else(tmp_path):
+    packages = ["datasets", "export", "learners/fbs", "nets", "pruning", "training", "utils"]
+    sent = [f"{package}/a.py" for package in packages] + ["__init__.py", "LICENSE"]
+    sent += ["requirements.lock", "requirements.gpu.lock"]
+    others = [
+        "data/cifar.tar",
+        ".git/config",
+        ".mypy_cache/x",
+        "logs/a/model.keras",
+        "nets/__pycache__/a.pyc",
+        "path.conf",
+    ]
+    for name in [*sent, *others, "Dockerfile", ".dockerignore"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    patterns = (docker_run.ROOT / ".dockerignore").read_text().splitlines()
+    found = docker.utils.exclude_paths(str(tmp_path), [line for line in patterns if not line.startswith("#")])
+    assert {name for name in found if (tmp_path / name).is_file()} == {*sent, "Dockerfile", ".dockerignore"}
 
 
 def test_help_needs_no_engine(capsys, monkeypatch):

@@ -9,9 +9,10 @@ from kubernetes import client
 from secateur.utils import kubernetes_job
 from secateur.utils.cluster import Job
 from secateur.utils.errors import UsageError
+from secateur.utils.launch import ROOT
 
 JOB = Job(
-    pathlib.Path("nets/resnet_at_digits_run.py"),
+    ROOT / "nets/resnet_at_digits_run.py",
     ["--learner=fcf", "--data_dir_local=/data"],
     4,
     "gpu",
@@ -58,6 +59,25 @@ def test_resources_folders_and_privileges():
     assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     (alone,) = items(JOB._replace(device="cpu"))["Job"]["spec"]["template"]["spec"]["containers"]
     assert not alone["resources"]
+
+
+@pytest.mark.parametrize(
+    ("script", "inside"),
+    [
+        (ROOT / "nets/resnet_at_digits_run.py", "/opt/secateur/nets/resnet_at_digits_run.py"),
+        (ROOT / "nets/mine/a_run.py", "/opt/secateur/nets/mine/a_run.py"),
+        (pathlib.Path("/logs/scripts/resnet_at_digits_run.py"), "/logs/scripts/resnet_at_digits_run.py"),
+    ],
+)
+def test_the_script_is_named_where_the_pods_have_it(script, inside):
+    (container,) = items(JOB._replace(script=script))["Job"]["spec"]["template"]["spec"]["containers"]
+    assert container["args"][1] == inside
+
+
+@pytest.mark.parametrize("script", ["/home/me/resnet_at_digits_run.py", ROOT / "tools/search.py"])
+def test_a_script_that_the_pods_do_not_have(script):
+    with pytest.raises(UsageError, match=f"{script} is not in the image: save it under nets/"):
+        kubernetes_job.submission(JOB._replace(script=pathlib.Path(script)))
 
 
 @pytest.mark.parametrize(

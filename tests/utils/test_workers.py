@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import time
 import pytest
 
 from secateur.utils import workers
+from secateur.utils.errors import UsageError
 
 PRELUDE = "import json, os, sys, time\nrank = json.loads(os.environ['TF_CONFIG'])['task']['index']\n"
 
@@ -37,7 +37,8 @@ def test_each_worker_knows_who_all_are(tmp_path, monkeypatch):
     assert len(set(places[0]["cluster"]["worker"])) == 2
     assert [environment["CUDA_VISIBLE_DEVICES"] for environment in found] == ["3", "1"]
     assert [environment["LOCAL_RANK"] for environment in found] == ["0", "1"]
-    assert (tmp_path / "logs" / "rank_1.log").read_text() == "hello\n"
+    (log,) = tmp_path.glob("logs/workers/*/rank_1.log")
+    assert log.read_text() == "hello\n"
 
 
 def test_the_first_failure_ends_all_with_its_code_and_message(tmp_path, monkeypatch, capsys):
@@ -54,6 +55,37 @@ def test_a_worker_that_is_killed_ends_all(tmp_path, monkeypatch, capsys):
     body = "if rank == 0:\n    os.kill(os.getpid(), 9)\ntime.sleep(60)"
     assert start(tmp_path, monkeypatch, body) == 128 + 9
     assert "worker 0 was killed by signal 9" in capsys.readouterr().err
+
+
+def test_the_one_that_was_killed_is_named_before_those_that_fail_without_it(tmp_path, capsys):
+    log = tmp_path / "rank_1.log"
+    log.write_text("")
+    commands = ["exit 1", "kill -9 $$"]
+    processes = [subprocess.Popen(["bash", "-c", command]) for command in commands]
+    for process in processes:
+        process.wait()
+    assert workers._wait(processes, [tmp_path / "rank_0.log", log]) == 128 + 9
+    shown = capsys.readouterr().err.splitlines()
+    assert [line.partition(";")[0] for line in shown] == [
+        "worker 1 was killed by signal 9",
+        "worker 0 ended with exit code 1",
+    ]
+
+
+def test_every_start_has_logs_of_its_own_and_the_first_worker_writes_to_both(tmp_path):
+    script = tmp_path / "script.py"
+    body = "print('out', rank)\nprint('\\r 10 %', end='', file=sys.stderr)\nprint('err', rank, file=sys.stderr)"
+    script.write_text(PRELUDE + body)
+    command = [sys.executable, "-m", "secateur.utils.launch", "-n=2", "--device=cpu", str(script), "--verbose"]
+    for _ in range(2):
+        found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert found.stdout == "out 0\n"
+        assert found.stderr.endswith(" 10 %err 0\n")
+    folders = sorted(tmp_path.glob("logs/workers/*"))
+    assert len(folders) == 2
+    for folder in folders:
+        assert (folder / "rank_0.log").read_text() == "out 0\nerr 0\n"
+        assert "err 1" in (folder / "rank_1.log").read_text()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
@@ -86,4 +118,9 @@ def test_the_launchers_end_reaches_all(tmp_path, number, code):
 )
 def test_logs_lie_where_runs_do(arguments, expected):
     assert workers._log_dir(arguments) == expected
-    assert isinstance(pathlib.Path(expected), pathlib.Path)
+
+
+@pytest.mark.parametrize("arguments", [["--x", "--log_dir"], ["--log_dir="]])
+def test_a_log_dir_without_a_folder(arguments):
+    with pytest.raises(UsageError, match="--log_dir: needs the folder"):
+        workers._log_dir(arguments)
