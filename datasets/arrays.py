@@ -31,7 +31,7 @@ class ArrayDataset:
     Attributes:
         name: the name used in reports, such as "CIFAR-10".
         labels: class names in label order.
-        train_images, test_images: [N, H, W, C] uint8, 0 to 255.
+        train_images, test_images: [N, H, W, C] uint8, 0 to 255; without augmentation of any shape and type.
         train_labels, test_labels: [N] int32, 0 to K-1.
         augment: what training does to a picture.
     """
@@ -112,7 +112,8 @@ class ArrayDataset:
             return tf.data.Dataset.from_tensor_slices((rows, transforms))
 
         def load(row: tf.Tensor, transforms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            batch = _transform(tf.gather(images, row), transforms)
+            batch = tf.gather(images, row)
+            batch = _transform(batch, transforms) if self.augment != Augment() else batch
             return tf.cast(batch, tf.float32), tf.gather(labels, row)
 
         first_epoch, skipped = divmod(first_step, per_epoch)
@@ -133,7 +134,7 @@ class ArrayDataset:
 
     def _transforms(self, key: tf.Tensor) -> tf.Tensor:
         """One projective transform per record of the epoch, [N, 8]: a shift, for half of them also a mirror."""
-        pad, width = self.augment.pad, self.train_images.shape[2]
+        pad, width = self.augment.pad, self.train_images.shape[-2]
         shift = tf.random.stateless_uniform([self.nb_train, 2], key + [0, 1 << 32], -pad, pad + 1, tf.int32)
         chance = tf.random.stateless_uniform([self.nb_train], key + [0, 1 << 33])
         mirrored = tf.cast(tf.logical_and(self.augment.flip, chance < 0.5), tf.float32)

@@ -1,29 +1,50 @@
-"""A user's own `tf.data` pipelines as a data set."""
+"""A user's own `tf.data` pipelines or arrays as a data set."""
 
+import hashlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from secateur.datasets.arrays import ArrayDataset
 from secateur.utils.errors import UsageError
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
 
-class BatchedDataset:
-    """Batches of (images [B, H, W, C], labels [B]), as one would give them to `fit`.
+class _Part(NamedTuple):
+    """Training or validation data.
 
-    Augmentation and shuffling are the pipeline's own: unless it is deterministic, a resumed run sees other pictures
-    than it would have seen.
+    Attributes:
+        singles: pictures [...] float32 with their labels, int32 scalars.
+        counts: pictures of each class, [K].
+        arrays: where they were given as such.
+        identity: tells the data from others in the hash of a run.
+    """
+
+    singles: tf.data.Dataset
+    counts: np.ndarray
+    arrays: Arrays | None
+    identity: str
+
+
+class BatchedDataset:
+    """Batches of (images [B, ...], labels [B]), as one would give them to `fit`.
+
+    Arrays are shuffled by seed and epoch. A pipeline augments and shuffles by itself: unless it is deterministic, a
+    resumed run sees other pictures than it would have seen. Runs tell arrays apart by their values, but pipelines only
+    by `name`, shape and number of pictures of each class.
 
     Args:
         train, validation: `tf.data` pipelines of finite length, batched in any size, or pairs of arrays. Values 0 to
-            255, or whatever the network takes.
+            255, or whatever the network takes; labels are class numbers.
         name: used in reports.
         labels: class names in label order; default: their numbers.
-    """
 
-    sha256 = "unknown"
+    Raises:
+        UsageError: data that are empty, endless or not batched, or labels that are no class numbers.
+    """
 
     def __init__(
         self,
@@ -33,50 +54,115 @@ class BatchedDataset:
         labels: Sequence[str] | None = None,
     ):
         self.name = name
-        self._train, self._validation = _pictures(train), _pictures(validation)
-        counts = [_count(self._train, "training"), _count(self._validation, "validation")]
-        self.nb_train, self.nb_test = [int(count.sum()) for count in counts]
-        self.labels = labels or [str(k) for k in range(len(counts[0]))]
-        # In the hash of a run. Not the pictures themselves: an augmenting pipeline gives others every time.
-        shape = self._train.element_spec[0].shape.as_list()
-        self.identity = f"{name} {shape} {[count.tolist() for count in counts]}"
+        self._train, self._validation = _part(train, "training"), _part(validation, "validation")
+        self.nb_train, self.nb_test = int(self._train.counts.sum()), int(self._validation.counts.sum())
+        self.labels = labels or [str(k) for k in range(len(self._train.counts))]
+        shape = self._train.singles.element_spec[0].shape.as_list()
+        self.identity = f"{name} {shape} {self._train.identity} {self._validation.identity}"
+        self._arrays: ArrayDataset | None = None
+        if self._train.arrays:
+            nothing = [array[:0] for array in self._train.arrays]
+            self._arrays = ArrayDataset(name, self.labels, *self._train.arrays, *(self._validation.arrays or nothing))
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of all arrays; pipelines have none."""
+        return self._arrays.sha256 if self._arrays and self._validation.arrays else "unknown"
 
     def hold_out(self, nb_held_out: int) -> "BatchedDataset":
-        """The data set whose validation pictures are the first `nb_held_out` training pictures."""
-        held_out, rest = self._train.take(nb_held_out), self._train.skip(nb_held_out)
-        return BatchedDataset(rest.batch(1), held_out.batch(1), f"{self.name}, held out", self.labels)
+        """The data set whose validation pictures are `nb_held_out` training pictures, spread over all classes.
+
+        Raises:
+            UsageError: the training data are a pipeline, or have not so many pictures.
+        """
+        if self._arrays is None:
+            raise UsageError(
+                f"{self.name}: a tf.data pipeline may give its pictures in another order each time, so none can be "
+                "held out: give arrays, or pictures that you held out as the validation data"
+            )
+        if not 0 < nb_held_out < self.nb_train:
+            raise UsageError(f"{nb_held_out} held-out pictures: must be 1 to {self.nb_train - 1} of {self.name}")
+        order = np.random.default_rng(0).permutation(self.nb_train)
+        held, left = np.sort(order[:nb_held_out]), np.sort(order[nb_held_out:])
+        images, labels = self._arrays.train_images, self._arrays.train_labels
+        parts = (images[left], labels[left]), (images[held], labels[held])
+        return BatchedDataset(*parts, f"{self.name}, held out", self.labels)
 
     def train_batches(
         self, batch_size: int, seed: int, first_step: int = 0, rank: int = 0, size: int = 1
     ) -> tf.data.Dataset:
         """Endless batches from number `first_step` on; what is left over at the end of an epoch is dropped."""
+        if self._arrays:
+            return self._arrays.train_batches(batch_size, seed, first_step, rank, size)
         if self.nb_train < batch_size * size:
             raise UsageError(
-                f"batch size {batch_size} on {size} worker(s): {self.name} has only {self.nb_train} training pictures"
+                f"batch size {batch_size} on {size} worker(s): {self.name} has only {self.nb_train} training pictures; "
+                "choose a smaller --batch_size"
             )
-        epoch = self._train.batch(batch_size * size, drop_remainder=True)
+        epoch = self._train.singles.batch(batch_size * size, drop_remainder=True)
         own = epoch.map(lambda images, labels: (images[rank::size], labels[rank::size]))
         per_epoch = self.nb_train // (batch_size * size)
         return own.repeat().skip(first_step % per_epoch).prefetch(2)
 
     def eval_batches(self, batch_size: int, nb_pictures: int | None = None) -> tf.data.Dataset:
         """Validation batches in order; the last one may be smaller."""
-        return self._validation.take(-1 if nb_pictures is None else nb_pictures).batch(batch_size)
+        return self._validation.singles.take(-1 if nb_pictures is None else nb_pictures).batch(batch_size)
 
     def pictures(self, nb_pictures: int, seed: int) -> np.ndarray:
-        """The first training pictures, [n, H, W, C] float32."""
-        return np.stack([images.numpy() for images, _ in self._train.take(nb_pictures)])
+        """Training pictures [n, ...] float32: of arrays the same ones for a seed, of a pipeline the first ones."""
+        if self._arrays:
+            return self._arrays.pictures(nb_pictures, seed)
+        return np.stack([images.numpy() for images, _ in self._train.singles.take(nb_pictures)])
 
 
-def _pictures(data: tf.data.Dataset | Arrays) -> tf.data.Dataset:
-    """Single pictures [H, W, C] float32 with their labels, int32 scalars."""
-    singles = data.unbatch() if isinstance(data, tf.data.Dataset) else tf.data.Dataset.from_tensor_slices(tuple(data))
-    return singles.map(lambda image, label: (tf.cast(image, tf.float32), tf.reshape(tf.cast(label, tf.int32), [])))
-
-
-def _count(singles: tf.data.Dataset, name: str) -> np.ndarray:
-    """Pictures of each class, [K]."""
-    labels = [int(label) for _, label in singles]
-    if not labels:
+def _part(data: tf.data.Dataset | Arrays, name: str) -> _Part:
+    arrays = None if isinstance(data, tf.data.Dataset) else _checked_arrays(data, name)
+    singles = (_unbatched(data, name) if arrays is None else tf.data.Dataset.from_tensor_slices(arrays)).map(_cast)
+    labels = np.array([int(label) for _, label in singles]) if arrays is None else arrays[1]
+    if not len(labels):
         raise UsageError(f"the {name} data are empty: they must give batches of (images, labels)")
-    return np.bincount(labels)
+    if labels.min() < 0:
+        raise UsageError(f"the {name} data have the label {labels.min()}: must be class numbers from 0 on")
+    counts = np.bincount(labels)
+    return _Part(singles, counts, arrays, str(counts.tolist()) if arrays is None else _digest(arrays))
+
+
+def _cast(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.cast(image, tf.float32), tf.reshape(tf.cast(label, tf.int32), [])
+
+
+def _checked_arrays(data: Arrays, name: str) -> Arrays:
+    images, labels = (np.asarray(array) for array in data)
+    if len(images) != len(labels):
+        raise UsageError(f"the {name} data have {len(images)} images and {len(labels)} labels: must be as many")
+    _check_labels(labels.shape, name)
+    return images if images.dtype == np.uint8 else images.astype(np.float32), labels.reshape(-1).astype(np.int32)
+
+
+def _unbatched(data: tf.data.Dataset, name: str) -> tf.data.Dataset:
+    if not (isinstance(data.element_spec, tuple) and len(data.element_spec) == 2):
+        raise UsageError(f"the {name} pipeline gives {data.element_spec}: must give pairs (images, labels)")
+    if data.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise UsageError(f"the {name} pipeline never ends: leave out its .repeat(), epochs are counted here")
+    shape = data.element_spec[1].shape
+    if shape.rank is not None:
+        _check_labels(tuple(shape), name)
+    return data.unbatch()
+
+
+def _check_labels(shape: tuple, name: str) -> None:
+    """Labels must be class numbers [B] or [B, 1]."""
+    if not shape:
+        raise UsageError(f"the {name} pipeline gives single pictures: must give batches, call its .batch(32)")
+    if any(size != 1 for size in shape[1:]):
+        raise UsageError(
+            f"the {name} data have labels of the shape {shape}: must be one class number for each picture; "
+            "argmax(axis=-1) makes numbers of one-hot labels"
+        )
+
+
+def _digest(arrays: Arrays) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

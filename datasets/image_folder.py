@@ -135,12 +135,15 @@ class _Named:
         try:
             yield from self._batches
         except tf.errors.InvalidArgumentError as error:
-            raise RunError(f"{self._broken()} is not a readable picture: replace or remove it") from error
+            raise RunError(
+                f"{self._broken()} is not a readable picture of two or more pixels each way: replace or remove it"
+            ) from error
 
     def _broken(self) -> str:
         for file in self._files:
             try:
                 tf.io.decode_image(tf.io.read_file(file), channels=3, expand_animations=False)
+                centre_crop(tf.io.read_file(file), 8)
             except tf.errors.InvalidArgumentError:
                 return file
         return "a file"

@@ -15,6 +15,8 @@ VERSIONS = {
     1: (mobilenet_v1, recipes.MOBILENET_V1_AT_ILSVRC12),
     2: (mobilenet_v2, recipes.MOBILENET_V2_AT_ILSVRC12),
 }
+# The widths of which keras.applications has weights.
+WIDTHS = {1: (0.25, 0.5, 0.75, 1.0), 2: (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +31,12 @@ class Flags(recipes.Ilsvrc12Flags):
             raise ValueError(f"--mobilenet_version {self.mobilenet_version}: must be 1 or 2")
         if not 0.1 <= self.mobilenet_depth_mult <= 4:
             raise ValueError(f"--mobilenet_depth_mult {self.mobilenet_depth_mult}: must be 0.1 to 4")
+        published = WIDTHS[self.mobilenet_version]
+        if self.pretrained == "imagenet" and self.mobilenet_depth_mult not in published:
+            raise ValueError(
+                f"--mobilenet_depth_mult {self.mobilenet_depth_mult}: --pretrained imagenet has weights for "
+                f"{', '.join(map(str, published))} alone"
+            )
 
 
 def task(flags: Flags, settings: runner.Settings) -> Task:

@@ -2,7 +2,8 @@
 
 The recipes for ILSVRC-12 are the published ones: He et al. 2016 for ResNets, Howard et al. 2017 and Sandler et al. 2018
 for MobileNets, Simonyan and Zisserman 2015 for VGG, fine-tuning as in Zhuang et al. 2018, with a linear warm-up of five
-epochs. Those for CIFAR-10 are shorter than published ones, to suit a machine without a GPU.
+epochs (Goyal et al. 2017). Boundaries and warm-up are shares of the training: with other epochs they move along. The
+recipes for CIFAR-10 are shorter than published ones, to suit a machine without a GPU.
 """
 
 import dataclasses
@@ -50,7 +51,9 @@ MOBILENET_V2_AT_ILSVRC12 = dataclasses.replace(
     MOBILENET_V1_AT_ILSVRC12,
     nb_epochs=MOBILENET_V2_EPOCHS,
     step_decay=StepDecay(
-        tuple(k * MOBILENET_V2_STEP / MOBILENET_V2_EPOCHS for k in range(1, 165)), factor=0.98**MOBILENET_V2_STEP
+        tuple(k * MOBILENET_V2_STEP / MOBILENET_V2_EPOCHS for k in range(1, 165)),
+        factor=0.98**MOBILENET_V2_STEP,
+        warm_up=5 / MOBILENET_V2_EPOCHS,
     ),
 )
 

@@ -70,8 +70,8 @@ def schedule_of(phase: Phase, peak: float, nb_steps: int) -> keras.optimizers.sc
     if not phase.boundaries:
         return OneCycle(peak, max(nb_steps, 1))
     factors = [phase.factor**k for k in range(len(phase.boundaries) + 1)]
-    warm_up = round(nb_steps * phase.warm_up / phase.nb_epochs) if phase.nb_epochs else 0
-    return Piecewise(peak, [round(share * nb_steps) for share in phase.boundaries], factors, warm_up)
+    boundaries = [round(share * nb_steps) for share in phase.boundaries]
+    return Piecewise(peak, boundaries, factors, round(phase.warm_up * nb_steps))
 
 
 def scaled_learning_rate(learning_rate: float, global_batch_size: int, batch_size_norm: int) -> float:

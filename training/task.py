@@ -38,13 +38,13 @@ class StepDecay:
     Attributes:
         boundaries, boundaries_ft: shares of training and of fine-tuning, ascending, at which the rate falls.
         factor: what it is multiplied with.
-        warm_up: epochs of training from scratch in which it rises linearly first (Goyal et al., 2017).
+        warm_up: share of training from scratch in which it rises linearly first (Goyal et al., 2017).
     """
 
     boundaries: tuple[float, ...]
     boundaries_ft: tuple[float, ...] = ()
     factor: float = 0.1
-    warm_up: float = 5.0
+    warm_up: float = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Phase:
         learning_rate: the peak, for the recipe's `batch_size_norm` pictures a step.
         weight_decay: coupled L2 on convolution and dense kernels: the loss gains weight_decay / 2 * ||W||^2.
         boundaries: shares of the phase at which the rate is multiplied by `factor`; none: one cycle, up and down to 0.
-        warm_up: epochs of linear rise before the steps.
+        warm_up: share of the phase in which it rises linearly first.
     """
 
     nb_epochs: float

@@ -1,6 +1,7 @@
 import io
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,10 @@ import pytest
 import tensorflow as tf
 
 from secateur.datasets import ilsvrc12
+from secateur.datasets.crops import centre_crop
+from secateur.datasets.records import RecordDataset
 from secateur.utils.errors import RunError, UsageError
+from tests.tools.helpers import load as load_tool
 
 TOOL = pathlib.Path(__file__).parents[2] / "tools" / "build_ilsvrc12_tfrecords.py"
 
@@ -42,7 +46,7 @@ def build(root: pathlib.Path, *more: str, check: bool = True) -> subprocess.Comp
     return subprocess.run([*command, *more], check=check, capture_output=True, text=True)
 
 
-def load(shards: pathlib.Path) -> ilsvrc12.RecordDataset:
+def load(shards: pathlib.Path) -> RecordDataset:
     return ilsvrc12.load(shards / "out", image_size=16)
 
 
@@ -143,14 +147,36 @@ def test_held_out_shards_leave_the_training(shards):
     data = load(shards).hold_out(5)
     assert (data.nb_train, data.nb_test) == (18, 6)
     assert sum(len(labels) for _, labels in data.eval_batches(4)) == 6
+    with pytest.raises(UsageError, match=r"23 held-out pictures: .* only 4 training shards.*leave out --enbl_trn_val"):
+        load(shards).hold_out(23)
+
+
+def test_a_cut_shard_can_be_held_out(shards, capfd):
+    data = load(shards)
+    path = pathlib.Path(data.train_shards[-1])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    found = data.hold_out(5)
+    nb_evaluated = sum(len(labels) for _, labels in found.eval_batches(4))
+    path.write_bytes(whole)
+    assert found.nb_test == nb_evaluated == 5
+    assert f"{path} is cut off after 5 records" in capfd.readouterr().err
+
+
+def broken_inside() -> bytes:
+    """A JPEG with its header and its end, and between them a marker that no decoder takes there."""
+    noise = np.random.default_rng(0).integers(0, 256, (40, 52, 3)).astype(np.uint8)
+    contents = tf.io.encode_jpeg(noise, progressive=True).numpy()
+    middle = len(contents) // 2
+    return contents[:middle] + b"\xff\xc4\x00\x01" + contents[middle + 4 :]
 
 
 PNG = tf.io.encode_png(np.zeros((9, 9, 3), np.uint8)).numpy()
-# Cut off, no header behind the first bytes, nothing at all, rubbish, half of another format.
-BROKEN = [jpeg(0)[:-40], jpeg(0)[:4] + bytes(200) + jpeg(0)[204:], b"", b"rubbish", PNG[:-30]]
+# Inside, cut off, no header behind the first bytes, nothing at all, rubbish, half of another format.
+BROKEN = [broken_inside(), jpeg(0)[:-40], jpeg(0)[:4] + bytes(200) + jpeg(0)[204:], b"", b"rubbish", PNG[:-30]]
 
 
-def broken_shards(tmp_path, count: int) -> ilsvrc12.RecordDataset:
+def broken_shards(tmp_path, count: int) -> RecordDataset:
     for part, number in (("train", 1), ("validation", 1)):
         with tf.io.TFRecordWriter(str(tmp_path / f"{part}-00000-of-0000{number}")) as writer:
             for k in range(count + 4):
@@ -167,14 +193,29 @@ def broken_shards(tmp_path, count: int) -> ilsvrc12.RecordDataset:
 
 
 def test_broken_pictures_are_named_and_left_out(tmp_path, capfd):
-    data = broken_shards(tmp_path, count=5)
+    data = broken_shards(tmp_path, count=6)
     found = [value for images, _ in data.eval_batches(2) for value in values(images)]
-    assert found == [50, 60, 70, 80]
+    assert found == [60, 70, 80, 90]
     # They are decoded in parallel: in no order.
-    assert sorted(data.damage.names) == [f"{k}.JPEG" for k in range(5)]
+    assert sorted(data.damage.names) == [f"{k}.JPEG" for k in range(6)]
     shown = capfd.readouterr().err
-    assert all(f"{k}.JPEG is broken and left out" in shown for k in range(5))
-    assert "(5 so far)" in shown
+    assert all(f"{k}.JPEG is broken and left out" in shown for k in range(6))
+    assert "(6 so far)" in shown
+
+
+def test_training_goes_on_around_a_picture_that_is_broken_inside(tmp_path):
+    data = broken_shards(tmp_path, count=1)
+    batches = iter(data.train_batches(5, seed=3))
+    assert [len(next(batches)[1]) for _ in range(8)] == [4] * 8
+    assert data.damage.names == ["0.JPEG"]
+
+
+def test_records_of_something_else(tmp_path):
+    data = broken_shards(tmp_path, count=0)
+    with tf.io.TFRecordWriter(data.test_shards[0]) as writer:
+        writer.write(b"no picture at all")
+    with pytest.raises(RunError, match="a record of ILSVRC-12 is not a picture with its label"):
+        list(data.eval_batches(2))
 
 
 @pytest.mark.parametrize("first", [1, 4, 6])
@@ -201,7 +242,7 @@ def test_colours_of_every_mode(mode):
     colour = {"RGB": (200, 40, 40), "L": 90, "CMYK": (55, 215, 215, 0)}[mode]
     buffer = io.BytesIO()
     image.new(mode, (40, 40), colour).save(buffer, "JPEG", quality=95)
-    found = np.asarray(ilsvrc12.centre_crop(tf.constant(buffer.getvalue()), 16))[8, 8]
+    found = np.asarray(centre_crop(tf.constant(buffer.getvalue()), 16))[8, 8]
     expected = (90, 90, 90) if mode == "L" else (200, 40, 40)
     np.testing.assert_allclose(found, expected, atol=12)
 
@@ -209,7 +250,7 @@ def test_colours_of_every_mode(mode):
 def test_too_many_broken_pictures_end_the_run(tmp_path):
     data = broken_shards(tmp_path, count=3)
     data.damage.limit = 2
-    with pytest.raises(RunError, match=r"more than 2 pictures are broken, \d\.JPEG"):
+    with pytest.raises(RunError, match=r"more than 2 pictures or shards are broken, \d\.JPEG.*restore or delete them"):
         list(data.eval_batches(2))
 
 
@@ -231,6 +272,46 @@ def test_an_altered_shard_is_named(tmp_path):
     path.write_bytes(contents)
     with pytest.raises(RunError, match=r"validation-00000-of-00001 is altered: delete it"):
         list(data.eval_batches(2))
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"train": 8}', '{"train": 8, "validation": 8, "shards": {"a": 1}}'])
+def test_damaged_counts_are_named(tmp_path, text):
+    broken_shards(tmp_path, count=0)
+    (tmp_path / "counts.json").write_text(text)
+    with pytest.raises(RunError, match=r"counts\.json is damaged: delete it and run tools/build_ilsvrc12"):
+        ilsvrc12.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "code", "says"),
+    [
+        ("train_shards", "0", 2, "argument --train_shards: 0: must be a whole number of 1 or more"),
+        ("processes", "x", 2, "argument --processes: x: must be a whole number"),
+        ("train", "{}/nowhere", 1, "error: no pictures in .*/nowhere: folders named by synset"),
+        ("synsets", "{}/none.txt", 1, "error: .*/none.txt cannot be read .No such file.*: name a text file"),
+        ("validation_synsets", "{}/one.txt", 1, "error: 1 synsets in .*/one.txt for 6 pictures"),
+        ("synsets", "{}/one.txt", 1, "error: n02 is not among the 1 synsets"),
+    ],
+)
+def test_the_tool_names_what_is_wrong(shards, tmp_path, monkeypatch, capsys, flag, value, code, says):
+    (tmp_path / "one.txt").write_text("n01 the first class, of which there is one\n")
+    places = {"train": shards / "train", "validation": shards / "val", "out": tmp_path / "new"}
+    flags = places | {flag: value.format(tmp_path)}
+    monkeypatch.setattr(sys, "argv", ["tool", *(f"--{name}={given}" for name, given in flags.items())])
+    with pytest.raises(SystemExit) as stopped:
+        load_tool("build_ilsvrc12_tfrecords").main()
+    assert stopped.value.code == code
+    assert re.search(says, capsys.readouterr().err)
+
+
+def test_a_shard_that_cannot_be_made_leaves_nothing(tmp_path):
+    write = load_tool("build_ilsvrc12_tfrecords").write_shard
+    (tmp_path / "a.JPEG").write_bytes(jpeg(1))
+    with pytest.raises(RunError, match=r"gone\.JPEG cannot be read .*: restore it"):
+        write((tmp_path / "train-00000-of-00001", [(tmp_path / "a.JPEG", 1), (tmp_path / "gone.JPEG", 1)]))
+    with pytest.raises(RunError, match=r"train-00000-of-00001 cannot be written .*: make room"):
+        write((tmp_path / "nowhere" / "train-00000-of-00001", [(tmp_path / "a.JPEG", 1)]))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.JPEG"]
 
 
 def test_missing_shards_and_counts(shards, tmp_path):

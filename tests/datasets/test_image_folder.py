@@ -85,8 +85,15 @@ def test_a_broken_picture_is_named(folder, part):
     path.write_bytes(path.read_bytes()[:40])
     data = load(folder)
     batches = data.train_batches(15, seed=0) if part == "train" else data.eval_batches(6)
-    with pytest.raises(RunError, match=rf"{path} is not a readable picture: replace or remove it"):
+    with pytest.raises(RunError, match=rf"{path} is not a readable picture .*: replace or remove it"):
         next(iter(batches))
+
+
+def test_a_picture_of_one_pixel_is_named(folder):
+    path = folder / "val" / "cat" / "1.png"
+    path.write_bytes(tf.io.encode_png(np.zeros((1, 1, 3), np.uint8)).numpy())
+    with pytest.raises(RunError, match=rf"{path} is not a readable picture of two or more pixels"):
+        list(load(folder).eval_batches(6))
 
 
 def test_missing_folders_and_strange_classes(folder, tmp_path):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from secateur.nets import applications, recipes, resnet_at_ilsvrc12_run, runner
+from secateur.nets import applications, mobilenet_at_ilsvrc12_run, recipes, resnet_at_ilsvrc12_run, runner
 from secateur.nets.resnet import resnet_ilsvrc12
 from secateur.pruning import ChannelGraph
 from secateur.utils.errors import RunError, UsageError
@@ -33,6 +33,13 @@ def test_weights_that_cannot_be_had():
 
     with pytest.raises(RunError, match=r"build's weights cannot be had \(no route to host\)"):
         applications.application(build, "tf")
+
+
+def test_widths_without_published_weights():
+    flags = mobilenet_at_ilsvrc12_run.Flags
+    assert flags(mobilenet_version=2, mobilenet_depth_mult=1.3, pretrained="imagenet").pretrained == "imagenet"
+    with pytest.raises(ValueError, match=r"--mobilenet_depth_mult 1\.3: .* weights for 0\.25, 0\.5, 0\.75, 1\.0 alone"):
+        flags(mobilenet_depth_mult=1.3, pretrained="imagenet")
 
 
 def test_start_from_a_file(tmp_path):

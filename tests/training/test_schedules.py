@@ -1,7 +1,10 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 
+from secateur.nets import recipes
 from secateur.training.schedules import OneCycle, Piecewise, nb_steps_of, scaled_learning_rate, schedule_of
 from secateur.training.task import Phase, Recipe, StepDecay
 
@@ -39,7 +42,7 @@ def test_warm_up_rises_linearly_to_the_first_phase():
 
 
 def test_schedule_of_a_phase():
-    recipe = Recipe(10, 1.0, 4, 0.5, step_decay=StepDecay((0.5, 0.8), (0.75,), warm_up=2))
+    recipe = Recipe(10, 1.0, 4, 0.5, step_decay=StepDecay((0.5, 0.8), (0.75,), warm_up=0.2))
     scratch = schedule_of(recipe.training, 1.0, 100)
     assert [round(float(scratch(k)), 3) for k in (0, 9, 19, 49, 50, 79, 80, 99)] == [
         *(0.05, 0.5, 1.0, 1.0),
@@ -48,6 +51,14 @@ def test_schedule_of_a_phase():
     tuning = schedule_of(recipe.fine_tuning, 0.5, 40)
     assert [round(float(tuning(k)), 3) for k in (0, 29, 30, 39)] == [0.5, 0.5, 0.05, 0.05]
     assert isinstance(schedule_of(Phase(1, 0.1, 0.0), 0.1, 10), OneCycle)
+
+
+@pytest.mark.parametrize("nb_epochs", [100, 2])
+def test_boundaries_and_warm_up_move_with_the_epochs(nb_epochs):
+    phase = dataclasses.replace(recipes.RESNET_AT_ILSVRC12, nb_epochs=nb_epochs).training
+    schedule = schedule_of(phase, 1.0, 10 * nb_epochs)
+    rates = [float(schedule(round(share * 10 * nb_epochs))) for share in (0.0, 0.1, 0.25, 0.35, 0.95)]
+    assert rates == pytest.approx([1 / (0.05 * 10 * nb_epochs), 1.0, 1.0, 0.1, 0.0001])
 
 
 @pytest.mark.parametrize("schedule", [OneCycle(2.0, 100, 0.3), Piecewise(1.0, [3], [1.0, 0.5], 2)])
