@@ -1,12 +1,15 @@
-"""A layer that has several exact forms: the one that LiteRT runs fastest."""
+"""A layer that has several exact forms: the one that LiteRT runs fastest, and the form without its dead channels."""
 
 import pathlib
 from collections.abc import Callable, Hashable, Mapping
+from typing import Any
 
 import keras
+import numpy as np
 
 from secateur.export.latency import measure
 from secateur.export.tflite import save_tflite
+from secateur.pruning.calls import new_layer
 
 # Form to what builds a model of nothing but the layer in that form.
 Forms = Mapping[str, Callable[[], keras.Model]]
@@ -39,3 +42,40 @@ def _milliseconds(forms: Forms, folder: pathlib.Path) -> dict[str, float]:
     for name, build in forms.items():
         save_tflite(build(), files[name])
     return {name: latency.median for name, latency in measure(files, rounds=ROUNDS, seconds=5.0).items()}
+
+
+def narrowed(layer: keras.layers.Conv2D, x: Any, read: np.ndarray | None = None, made: np.ndarray | None = None) -> Any:
+    """A convolution without its dead channels: squeeze, convolution, expand; exact for every stride and padding.
+
+    Squeezing and expanding are 1x1 convolutions with a single 1 in each column or row, which LiteRT delegates (a gather
+    it does not). The expansion has the layer's bias and activation, so that dead filters give what they gave.
+
+    Args:
+        layer: built, not grouped, with a kernel of zeros for the dead channels.
+        x: what it reads, [B, H, W, C_in].
+        read, made: the live channels, [C_in] and [C_out] bool; None where that end stays as it is.
+    """
+    kernel = layer.kernel.numpy()
+    if read is not None:
+        squeeze = keras.layers.Conv2D(int(read.sum()), 1, use_bias=False, name=f"{layer.name}_squeeze")
+        x = with_weights(squeeze, x, [np.eye(len(read), dtype=np.float32)[None, None, :, read]])
+        kernel = kernel[:, :, read]
+    if made is None:
+        return with_weights(new_layer(layer), x, [kernel, *layer.get_weights()[1:]])
+    linear = new_layer(layer, filters=int(made.sum()), use_bias=False, activation=None)
+    return spread(layer, with_weights(linear, x, [kernel[..., made]]), np.flatnonzero(made), "expand")
+
+
+def spread(layer: keras.layers.Conv2D, x: Any, filters: np.ndarray, suffix: str) -> Any:
+    """Channel k of `x` added to channel `filters[k]` of what a layer makes, with the layer's bias and activation."""
+    kernel = np.eye(layer.filters, dtype=np.float32)[None, None, filters]
+    name = f"{layer.name}_{suffix}"
+    last = keras.layers.Conv2D(layer.filters, 1, use_bias=layer.use_bias, activation=layer.activation, name=name)
+    return with_weights(last, x, [kernel, *layer.get_weights()[1:]])
+
+
+def with_weights(layer: keras.layers.Layer, x: Any, weights: list[np.ndarray]) -> Any:
+    """What a new layer makes of a tensor, with these weights."""
+    outputs = layer(x)
+    layer.set_weights(weights)
+    return outputs

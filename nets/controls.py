@@ -14,7 +14,7 @@ from secateur.training.precision import to_training
 from secateur.training.pretrained import load_pretrained
 from secateur.training.run import Run
 from secateur.training.task import Task
-from secateur.training.train import train_model
+from secateur.training.train import stream_seed, train_model
 
 
 def same_budget(task: Task, pruned: pathlib.Path, nb_epochs: float, where: Where, how: How) -> dict:
@@ -39,6 +39,8 @@ def from_scratch(task: Task, pruned: pathlib.Path, nb_epochs: float, where: Wher
     run = run_of(task, "scratch", {"widths": widths}, where, how)
     recipe = task.recipe
     with run.open():
+        # The same random weights on every worker, and in a process that was started again.
+        keras.utils.set_random_seed(stream_seed(run, "scratch"))
         model = to_training(keras.models.clone_model(shape, clone_function=new_layer), how.precision, how.sync_bn)
         phase = dataclasses.replace(recipe.training, nb_epochs=recipe.nb_epochs + recipe.nb_epochs_ft)
         train_model(model, task, task.load_data(), run, "scratch", phase)

@@ -1,6 +1,7 @@
 """The one training loop."""
 
 import time
+import zlib
 from collections.abc import Callable, Sequence
 
 import keras
@@ -47,6 +48,8 @@ def fit(
         Stopped: SIGTERM came; a checkpoint was saved.
     """
     done = run.restore_checkpoint(stage, variables)
+    if done == 0:
+        _begin_alike(run, stage, variables)
     earlier = run.seconds.get(stage, 0.0)
     if done >= nb_steps:
         return
@@ -70,6 +73,17 @@ def fit(
                 raise Stopped(f"stopped at step {done} of {stage}: the same command continues there")
             if done == nb_steps:
                 break
+
+
+def _begin_alike(run: Run, stage: str, variables: Sequence[keras.Variable]) -> None:
+    """Let a stage begin with the same state on every worker, its random generators (dropout) in every process too.
+
+    They are seeded when a layer is made, from what the process drew before; after a kill that is something else.
+    """
+    for number, variable in enumerate(variables):
+        if variable.path.endswith("seed_generator_state"):
+            variable.assign([zlib.crc32(f"{run.seed} {stage} {number}".encode()), 0])
+    parallel.broadcast(variables)
 
 
 def _stop_requested(run: Run, done: int) -> bool:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 import tensorflow as tf
 
+from secateur.pruning.checks import check_model
 from secateur.training import parallel
 from secateur.training.distillation import DistillationLoss
-from secateur.training.task import Recipe
+from secateur.training.task import Recipe, cross_entropy
 
 Step = Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
 
@@ -60,6 +61,8 @@ def apply_gradients(
 
 # Pairs of a variable and the tensor that stands for it in a forward pass.
 Replaced = Sequence[tuple[keras.Variable, tf.Tensor]]
+# What is done with the gradients of the scaled loss in what is trained; it returns further metrics.
+Update = Callable[[list[tf.Tensor]], dict[str, tf.Tensor]]
 
 
 def forward(model: keras.Model, images: tf.Tensor, replaced: Replaced) -> tf.Tensor:
@@ -85,6 +88,9 @@ def train_step(
     norm_l1: Mapping[str, float] | None = None,
     replaced: Callable[[], Replaced] | None = None,
     trained: Sequence[keras.Variable] | None = None,
+    decayed: Sequence[keras.Variable] | None = None,
+    update: Update | None = None,
+    nb_heads: int = 0,
 ) -> Step:
     """A step on the loss plus weight decay: (images [B, H, W, C], labels [B]) to {"loss", "accuracy"}.
 
@@ -96,12 +102,18 @@ def train_step(
         norm_l1: batch norm to the factor on the L1 norm of its scales (Network Slimming, Liu et al., 2017).
         replaced: called under the tape in each step, what the model computes with in place of some variables.
         trained: the variables that are trained; None: all. Norms follow the batches either way.
+        decayed: what weight decay acts on; None: the model's kernels.
+        update: for a learner with a step of its own, which builds the optimizer too; None: the optimizer's step.
+        nb_heads: auxiliary heads of the model.
+
+    Raises:
+        UsageError: a model that cannot be trained on this loss or not be exported afterwards (`check_model`).
     """
+    check_model(model, loss is cross_entropy, nb_heads)
     variables = model.trainable_variables if trained is None else list(trained)
-    moving = moving_statistics(model)
-    kernels = decayed_kernels(model)
+    kernels = decayed_kernels(model) if decayed is None else decayed
     scales = [(model.get_layer(name).gamma, factor) for name, factor in (norm_l1 or {}).items()]
-    optimizer.build(variables)
+    change = update or _optimizer_step(optimizer, variables, moving_statistics(model))
 
     @tf.function
     def step(images: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -115,11 +127,23 @@ def train_step(
             rest = [own_losses(model), l2_loss(kernels, weight_decay)]
             objective = tf.add_n([data_loss, *auxiliary, *soft, *sparse, *rest])
             objective = optimizer.scale_loss(objective)
-        apply_gradients(optimizer, tape.gradient(objective, variables), variables, moving)
+        further = change(tape.gradient(objective, variables))
         metrics = {"loss": data_loss, "accuracy": batch_accuracy(labels, logits)}
-        return metrics | ({"distillation": soft[0]} if soft else {})
+        return metrics | ({"distillation": soft[0]} if soft else {}) | further
 
     return step
+
+
+def _optimizer_step(
+    optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable], moving: Sequence[keras.Variable]
+) -> Update:
+    optimizer.build(variables)
+
+    def update(gradients: list[tf.Tensor]) -> dict[str, tf.Tensor]:
+        apply_gradients(optimizer, gradients, variables, moving)
+        return {}
+
+    return update
 
 
 def _as_list(outputs: object) -> list[tf.Tensor]:

@@ -10,16 +10,7 @@ from secateur.learners.fcf import ops
 from secateur.pruning.gates import Gate, gated_kernels
 from secateur.training import parallel
 from secateur.training.distillation import DistillationLoss
-from secateur.training.steps import (
-    Step,
-    apply_gradients,
-    batch_accuracy,
-    decayed_kernels,
-    forward,
-    l2_loss,
-    moving_statistics,
-    own_losses,
-)
+from secateur.training.steps import Step, apply_gradients, moving_statistics, train_step
 
 # How far below 1 the scalars of the last channels begin.
 START_SPREAD = 1e-3
@@ -126,26 +117,26 @@ def admm_step(
         distillation: what a teacher adds to the loss.
     """
     variables, moving = model.trainable_variables, moving_statistics(model)
-    kernels = decayed_kernels(model)
     optimizer.build(variables)
 
-    @tf.function
-    def step(images: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
-        with tf.GradientTape() as tape:
-            scalars = tf.convert_to_tensor(state.v)
-            tape.watch(scalars)
-            logits = forward(model, images, gated_kernels(model, gates, scalars))
-            data_loss = loss(labels, logits)
-            soft = distillation(images, logits) if distillation else 0.0
-            objective = optimizer.scale_loss(data_loss + soft + own_losses(model) + l2_loss(kernels, weight_decay))
-        *gradients, in_scalars = tape.gradient(objective, [*variables, scalars])
+    def step_on_both(gradients: list[tf.Tensor]) -> dict[str, tf.Tensor]:
+        scale = optimizer.scale_loss(1.0)  # now: the optimizer's step may change it
+        *gradients, in_scalars = gradients
         apply_gradients(optimizer, gradients, variables, moving)
-        (in_scalars,) = parallel.average([in_scalars / optimizer.scale_loss(1.0)])
-        if tf.reduce_all(
-            tf.math.is_finite(in_scalars)
-        ):  # else float16 overflowed, and the optimizer skips its step too
+        (in_scalars,) = parallel.average([in_scalars / scale])
+        # Else float16 overflowed, and the optimizer skips its step too.
+        if tf.reduce_all(tf.math.is_finite(in_scalars)):
             update_scalars(in_scalars)
         distance = tf.reduce_max(ops.distance_to_binary(tf.convert_to_tensor(state.v), tf.constant(state.mask)))
-        return {"loss": data_loss, "accuracy": batch_accuracy(labels, logits), "to_binary": distance}
+        return {"to_binary": distance}
 
-    return step
+    return train_step(
+        model,
+        optimizer,
+        loss,
+        weight_decay,
+        distillation,
+        replaced=lambda: gated_kernels(model, gates, tf.convert_to_tensor(state.v)),
+        trained=[*variables, state.v],
+        update=step_on_both,
+    )

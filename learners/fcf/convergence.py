@@ -12,6 +12,11 @@ from secateur.utils.charts import lines_svg
 from secateur.utils.errors import RunError
 
 STAGE = "admm"
+# What is logged, to the file and the title of its picture.
+PICTURES = {
+    "distance": ("scalars.svg", "Largest distance of a scalar to 0 or 1"),
+    "kept": ("kept.svg", "Scalars nearer to 1 than to 0"),
+}
 # How far from 0 and 1 a scalar may be at the end; what the released code rounds.
 TOLERANCE = 0.1
 
@@ -24,16 +29,26 @@ def log(run: Run, names: Sequence[str], state: AdmmState, step: int) -> None:
     run.log(STAGE, step, {f"kept/{name}": float(n) for name, n in zip(names, live, strict=True)})
 
 
-def chart(run: Run) -> str:
-    """An SVG picture of what was logged: the distance to {0, 1} of each row over the steps; "" without any."""
+def charts(run: Run) -> dict[str, str]:
+    """SVG pictures of what was logged of each row over the steps, by the names of their files; none without any."""
     path = run.directory / "metrics.jsonl"
-    series: dict[str, list[tuple[float, float]]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        entry = json.loads(line)
-        found = {key: value for key, value in entry.items() if key.startswith("distance/")}
-        for key, value in found.items():
-            series.setdefault(key.removeprefix("distance/"), []).append((entry["step"], value))
-    return lines_svg("Distance of the scalars to 0 or 1", series, "step", "largest in each row") if series else ""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    entries = [json.loads(line) for line in lines]
+    series = {kind: _rows(entries, f"{kind}/") for kind in PICTURES}
+    return {
+        file: lines_svg(title, series[kind], "step", "in each row")
+        for kind, (file, title) in PICTURES.items()
+        if series[kind]
+    }
+
+
+def _rows(entries: Sequence[dict], kind: str) -> dict[str, list[tuple[float, float]]]:
+    """Row to its (step, value) points."""
+    rows: dict[str, list[tuple[float, float]]] = {}
+    for entry in entries:
+        for key in (key for key in entry if key.startswith(kind)):
+            rows.setdefault(key.removeprefix(kind), []).append((entry["step"], entry[key]))
+    return rows
 
 
 def refuse_undecided(names: Sequence[str], counts: Mapping[str, int], state: AdmmState) -> None:

@@ -20,7 +20,7 @@ from secateur.learners.fcf.admm import AdmmState, Rho, admm_step, update
 from secateur.learners.fcf.config import FcfConfig
 from secateur.learners.fcf.counts import planned_counts
 from secateur.learners.fcf.osqp_projection import OsqpProjection
-from secateur.learners.fcf.scopes import SCOPES, Scope
+from secateur.learners.fcf.scopes import Scope, scope_of
 from secateur.pruning import ChannelGraph
 from secateur.training.distillation import distillation_loss
 from secateur.training.loop import fit
@@ -56,7 +56,7 @@ class FcfLearner:
             return
         data = self.task.load_data()
         pictures = data.pictures(export.NB_PICTURES_CHECKED, self.run.seed)
-        scope: Scope = SCOPES[self.config.fcf_scope](ChannelGraph(dense), self.config.fcf_form)
+        scope = scope_of(self.config, ChannelGraph(dense))
         magnitudes = scope.magnitudes()
         counts = self.run.stage(
             "counts", lambda: planned_counts(self.config, dense, magnitudes, self.run.directory / "widths"), alone=True
@@ -88,14 +88,10 @@ class FcfLearner:
         config, phase = self.config, self._phase(self.config.fcf_nb_epochs, SHARE_OF_TUNING)
         course = course_of(self.task, data, self.run, "admm", phase)
         nb_steps, optimizer = course.nb_steps, course.optimizer
-        rows = [magnitudes[name] for name in scope.rows]
-        numbers = [counts[name] for name in scope.rows]
-        state = AdmmState(rows, numbers)
-        solve = (
-            ops.box_projection
-            if config.fcf_solver == "bisection"
-            else OsqpProjection([len(values) for values in rows], numbers)
-        )
+        state = AdmmState([magnitudes[name] for name in scope.rows], [counts[name] for name in scope.rows])
+        sizes = {name: len(magnitudes[name]) for name in scope.rows}
+        osqp = OsqpProjection(sizes, counts) if config.fcf_solver == "osqp" else None
+        solve = osqp or ops.box_projection
         rho = Rho(config.fcf_rho_init, config.fcf_rho_max, round(config.fcf_rho_share * nb_steps))
         step = admm_step(
             self._model,
@@ -111,23 +107,26 @@ class FcfLearner:
         )
         every = max(nb_steps // NB_POINTS, 1)
 
-        def log(done: int) -> None:
+        def look(done: int) -> None:
+            if osqp:
+                osqp.refuse_failure()
             if done % every == 0:
                 convergence.log(self.run, scope.rows, state, done)
 
         def train() -> dict:
             variables = [*self._model.variables, *optimizer.variables, *state.variables]
-            fit(step, course.batches, nb_steps, self.run, "admm", variables, [log])
+            variables += osqp.variables if osqp else []
+            fit(step, course.batches, nb_steps, self.run, "admm", variables, [look])
             convergence.refuse_undecided(scope.rows, counts, state)
             kept = dict(zip(scope.rows, [channels.tolist() for channels in state.kept()], strict=True))
-            chart = convergence.chart(self.run)
-            return {"kept": kept, "epochs": phase.nb_epochs, "steps": nb_steps, "chart": chart}
+            charts = convergence.charts(self.run)
+            return {"kept": kept, "epochs": phase.nb_epochs, "steps": nb_steps, "charts": charts}
 
         # Another fine-tuning or another form is another run, which finds the joint training done.
         own = {name: value for name, value in dataclasses.asdict(config).items() if name not in LATER_FLAGS}
         done = self.run.stage("admm", train, self._model.variables, key=[self.run.config | {"config": own}])
-        if done["chart"]:
-            self.run.write("scalars.svg", done["chart"])
+        for name, picture in done.get("charts", {}).items():
+            self.run.write(name, picture)
         return done["kept"]
 
     def _phase(self, nb_epochs: float | None, share: float) -> Phase:

@@ -9,6 +9,7 @@ import numpy as np
 
 from secateur import export
 from secateur.learners.fcf import squeeze
+from secateur.learners.fcf.config import FcfConfig
 from secateur.learners.fcf.counts import filter_magnitudes, group_magnitudes
 from secateur.pruning import ChannelGraph
 from secateur.pruning.blocks import branch_convolutions
@@ -56,11 +57,13 @@ class Scope(Protocol):
 class GroupScope:
     """A scalar for each channel of each prunable group, multiplied into the kernels that read it."""
 
-    def __init__(self, graph: ChannelGraph, form: str):
+    def __init__(self, graph: ChannelGraph):
         self._graph = graph
         self.rows = [name for name, group in graph.groups.items() if group.prunable]
         if not self.rows:
-            raise UsageError(f"{graph.model.name} has no channel group that may be pruned")
+            raise UsageError(
+                f"{graph.model.name} has no channel group that may be pruned; ChannelGraph(model).summary() says why"
+            )
 
     def magnitudes(self) -> dict[str, np.ndarray]:
         """Mean |w| of what makes each channel, by row."""
@@ -97,7 +100,10 @@ class FilterScope:
         self._graph, self._form = graph, form
         self.rows = branch_convolutions(graph.record)
         if not self.rows:
-            raise UsageError(f"{graph.model.name} has no convolution inside a block: take --fcf_scope group")
+            raise UsageError(
+                f"--fcf_scope filter: {graph.model.name} has no convolution for it (in a block, not grouped, not "
+                "called twice); take --fcf_scope group"
+            )
 
     def magnitudes(self) -> dict[str, np.ndarray]:
         """Mean |w| of each filter, by row."""
@@ -152,4 +158,6 @@ class FilterScope:
         return pairs
 
 
-SCOPES: dict[str, type] = {"group": GroupScope, "filter": FilterScope}
+def scope_of(config: FcfConfig, graph: ChannelGraph) -> Scope:
+    """The scope that the flags ask for."""
+    return GroupScope(graph) if config.fcf_scope == "group" else FilterScope(graph, config.fcf_form)

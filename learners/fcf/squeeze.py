@@ -6,14 +6,16 @@ block before kept; what the addition carries in the others it does not see. The 
 
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from secateur.export.forms import fastest_forms as measured_forms
+from secateur.export.forms import narrowed
 from secateur.pruning import ChannelGraph, cost, rules, shrink
-from secateur.pruning.calls import Call, new_layer, record
+from secateur.pruning.blocks import is_addition
+from secateur.pruning.calls import Call, record
 from secateur.pruning.replay import replay
 
 # Layer to which input and which output channels are live, two vectors of 0 and 1.
@@ -22,17 +24,43 @@ Masks = dict[str, tuple[np.ndarray, np.ndarray]]
 DENSE, SQUEEZE, EXPAND, BOTH = "dense", "squeeze", "expand", "squeeze_expand"
 
 
+class Seen(NamedTuple):
+    """What a convolution behind a tensor reads of it.
+
+    Attributes:
+        number: of the call that is the latest of those with scalars among what the tensor shows; -1 for none.
+        vector: [C] of 0 and 1.
+    """
+
+    number: int
+    vector: np.ndarray
+
+
 def masks(graph: ChannelGraph, kept: Mapping[str, Sequence[int]]) -> Masks:
     """What each convolution of `kept` reads and makes."""
-    calls = {call.layer.name: call for call in graph.record.calls}
-    makers = {id(tensor): call for call in graph.record.calls for tensor in call.outputs}
+    seen = {id(tensor): Seen(-1, np.ones(tensor.shape[-1], np.float32)) for tensor in graph.record.inputs}
     found: Masks = {}
-    for name, channels in kept.items():
-        kernel = calls[name].layer.kernel
-        source = _source(calls[name].inputs[0], makers, set(kept))
-        read = _vector(kernel.shape[-2], kept[source]) if source else np.ones(kernel.shape[-2], np.float32)
-        found[name] = read, _vector(kernel.shape[-1], channels)
+    for number, call in enumerate(graph.record.calls):
+        before, name = [seen[id(tensor)] for tensor in call.inputs], call.layer.name
+        if name in kept:
+            found[name] = before[0].vector, _vector(call.outputs[0].shape[-1], kept[name])
+            seen[id(call.outputs[0])] = Seen(number, found[name][1])
+        else:
+            seen |= {id(tensor): _behind(call, before, tensor.shape[-1]) for tensor in call.outputs}
     return found
+
+
+def _behind(call: Call, before: Sequence[Seen], size: int) -> Seen:
+    """What is seen behind a layer without scalars."""
+    rule = rules.find(call.layer)
+    if is_addition(call):
+        # The shortcut leads to an earlier block: the convolution latest in the network is the block's own.
+        return max(before, key=lambda seen: seen.number)
+    if isinstance(rule, rules.Joins) and sum(len(seen.vector) for seen in before) == size:
+        return Seen(max(seen.number for seen in before), np.concatenate([seen.vector for seen in before]))
+    if isinstance(rule, rules.Passes | rules.Merges) and len(before) == 1 and len(before[0].vector) == size:
+        return before[0]
+    return Seen(-1, np.ones(size or 1, np.float32))
 
 
 def _vector(size: int, channels: Sequence[int]) -> np.ndarray:
@@ -41,36 +69,27 @@ def _vector(size: int, channels: Sequence[int]) -> np.ndarray:
     return vector
 
 
-def _source(tensor: keras.KerasTensor, makers: Mapping[int, Call], listed: set[str]) -> str | None:
-    """The convolution with scalars whose filters a tensor shows: straight behind it, or the last one that was added."""
-    call = makers.get(id(tensor))
-    if call is None or (rules.makes(call.layer) and call.layer.name not in listed):
-        return None
-    if call.layer.name in listed:
-        return call.layer.name
-    branches = [_source(t, makers, listed) for t in call.inputs]
-    named = [name for name in branches if name]
-    # At an addition the shortcut leads to an earlier block: the convolution latest in the network is the block's own.
-    order = {name: k for k, name in enumerate(c.layer.name for c in makers.values())}
-    return max(named, key=order.__getitem__, default=None)
-
-
 def without_inner_channels(model: keras.Model, found: Masks) -> tuple[keras.Model, Masks]:
     """The masked network without the channels that nothing reads any more, and the masks of what is left."""
     graph = ChannelGraph(model)
-    keep = {
-        name: np.flatnonzero(found[name][1]).tolist()
-        for name, group in graph.groups.items()
-        if not group.passes_add and set(group.producers) <= set(found) and set(group.consumers) <= set(found)
-    }
-    read = {reader: name for name in keep for reader in graph.groups[name].consumers}
+    keep = {name: np.flatnonzero(found[name][1]).tolist() for name in graph.groups if _is_unread(graph, name, found)}
     left = {}
-    for name, (inputs, outputs) in found.items():
-        left[name] = (
-            inputs[inputs > 0] if name in read else inputs,
-            outputs[outputs > 0] if name in keep else outputs,
-        )
+    for name, (read, made) in found.items():
+        gone = np.zeros(len(read), bool)
+        for group in (group for group in keep if name in graph.groups[group].consumers):
+            places = graph.positions(group, name)
+            gone |= (places >= 0) & ~np.isin(places, keep[group])
+        left[name] = read[~gone], made[made > 0] if name in keep else made
     return shrink(graph, keep), left
+
+
+def _is_unread(graph: ChannelGraph, name: str, found: Masks) -> bool:
+    """Whether a convolution alone makes a group, and no layer reads its dead filters."""
+    group = graph.groups[name]
+    if not group.prunable or group.producers != (name,) or not set(group.consumers) <= set(found) or name not in found:
+        return False
+    dead = np.flatnonzero(found[name][1] == 0)
+    return not any(found[reader][0][np.isin(graph.positions(name, reader), dead)].any() for reader in group.consumers)
 
 
 def method_macs(model: keras.Model, found: Masks) -> int:
@@ -117,77 +136,24 @@ def _single(call: Call, read: np.ndarray, made: np.ndarray, form: str) -> Callab
 
     def alone() -> keras.Model:
         inputs = keras.Input(call.inputs[0].shape[1:], batch_size=1)
-        layer = new_layer(call.layer)
-        plain = keras.Model(inputs, layer(inputs))
-        layer.set_weights(call.layer.get_weights())
-        return build(plain, {layer.name: (read, made)}, {layer.name: form})
+        return keras.Model(inputs, _written(call.layer, inputs, read, made, form))
 
     return alone
+
+
+def _written(layer: keras.layers.Conv2D, x: Any, read: np.ndarray, made: np.ndarray, form: str) -> Any:
+    squeezed, expanded = form in (SQUEEZE, BOTH), form in (EXPAND, BOTH)
+    return narrowed(layer, x, read > 0 if squeezed else None, made > 0 if expanded else None)
 
 
 def build(model: keras.Model, found: Masks, forms: Mapping[str, str]) -> keras.Model:
     """The masked network with each convolution in its form: the same function.
 
-    Squeezing and expanding are 1x1 convolutions with a single 1 in each column or row, which LiteRT delegates (a gather
-    it does not). What batch norm makes of a dead filter is a constant; it becomes the bias of the expansion.
+    What batch norm makes of a dead filter is a constant; the norm stays behind the expansion, and LiteRT folds both.
     """
-    return _Rebuilder(model, found, forms).model()
 
+    def formed(call: Call, x: Any) -> Any:
+        form = forms.get(call.layer.name, DENSE)
+        return None if form == DENSE else _written(call.layer, x, *found[call.layer.name], form)
 
-class _Rebuilder:
-    def __init__(self, model: keras.Model, found: Masks, forms: Mapping[str, str]):
-        self._model, self._found, self._forms = model, found, forms
-        calls = record(model).calls
-        readers = {id(call.inputs[0]): call.layer for call in calls}
-        # The norm behind a convolution that expands, by its name; the expansion comes behind the norm.
-        self._norms: dict[str, str] = {}
-        for call in calls:
-            reader = readers.get(id(call.outputs[0]))
-            if self._expands(call.layer.name) and isinstance(reader, keras.layers.BatchNormalization):
-                self._norms[reader.name] = call.layer.name
-
-    def _expands(self, name: str) -> bool:
-        return self._forms.get(name) in (EXPAND, BOTH)
-
-    def model(self) -> keras.Model:
-        return replay(self._model, self._call)
-
-    def _call(self, call: Call, x: Any) -> Any:
-        if self._forms.get(call.layer.name, DENSE) != DENSE:
-            return self._convolution(call.layer, x)
-        return self._norm(call.layer, x) if call.layer.name in self._norms else None
-
-    def _convolution(self, layer: keras.layers.Conv2D, x: Any) -> Any:
-        read, made = (vector > 0 for vector in self._found[layer.name])
-        form, kernel = self._forms[layer.name], layer.kernel.numpy()
-        if form in (SQUEEZE, BOTH):
-            x = _one_hot(np.eye(len(read), dtype=np.float32)[:, read], None, f"{layer.name}_squeeze")(x)
-            kernel = kernel[:, :, read]
-        if form in (EXPAND, BOTH):
-            kernel = kernel[..., made]
-        copy = new_layer(layer, filters=kernel.shape[-1])
-        x = copy(x)
-        copy.set_weights([kernel])
-        waits = layer.name in self._norms.values() or form == SQUEEZE
-        return x if waits else self._expansion(layer.name, np.zeros(len(made), np.float32))(x)
-
-    def _norm(self, norm: keras.layers.BatchNormalization, x: Any) -> Any:
-        made = self._found[self._norms[norm.name]][1] > 0
-        copy = new_layer(norm)
-        x = copy(x)
-        copy.set_weights([weight[made] for weight in norm.get_weights()])
-        nothing = np.zeros((1, len(made)), np.float32)
-        constant = keras.ops.convert_to_numpy(norm(nothing.reshape(1, 1, 1, -1), training=False)).reshape(-1)
-        return self._expansion(self._norms[norm.name], np.where(made, 0.0, constant))(x)
-
-    def _expansion(self, name: str, constant: np.ndarray) -> keras.layers.Conv2D:
-        made = self._found[name][1] > 0
-        return _one_hot(np.eye(len(made), dtype=np.float32)[made], constant, f"{name}_expand")
-
-
-def _one_hot(matrix: np.ndarray, bias: np.ndarray | None, name: str) -> keras.layers.Conv2D:
-    """A 1x1 convolution by a matrix [C_in, C_out]."""
-    layer = keras.layers.Conv2D(matrix.shape[1], 1, use_bias=bias is not None, trainable=False, name=name)
-    layer.build((None, None, None, matrix.shape[0]))
-    layer.set_weights([matrix[None, None], *([] if bias is None else [bias])])
-    return layer
+    return replay(model, formed)

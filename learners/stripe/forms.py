@@ -2,7 +2,8 @@
 
 Differs from the released code: it gathers, shifts and scatters S feature maps, which is slower than the dense kernel.
 Here a 1x1 convolution makes the S maps, a depthwise convolution with a single 1 in each kernel shifts them, and a 1x1
-convolution of ones adds them up; or filters of one bounding box form a convolution with a smaller kernel.
+convolution of ones adds them up; or filters of one bounding box form a convolution with a smaller kernel; or the live
+filters alone are computed.
 """
 
 from collections.abc import Callable
@@ -11,9 +12,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from secateur.export.forms import narrowed, spread, with_weights
+from secateur.pruning.calls import new_layer
+
 # A tensor to the layer's output.
 Form = Callable[[Any], Any]
-DENSE, STRIPES, BOXES = "dense", "stripes", "boxes"
+DENSE, FILTERS, STRIPES, BOXES = "dense", "filters", "stripes", "boxes"
 
 
 def live_stripes(kernel_KxKxIxO: np.ndarray) -> np.ndarray:
@@ -28,12 +32,14 @@ def forms_of(layer: keras.layers.Conv2D) -> dict[str, Form]:
         layer: built, not grouped, not dilated in the other forms.
     """
     live = live_stripes(layer.kernel.numpy())
-    found: dict[str, Form] = {DENSE: lambda x: _copy(layer)(x)}
+    found: dict[str, Form] = {DENSE: lambda x: narrowed(layer, x)}
     if live.all() or not live.any() or layer.dilation_rate != (1, 1) or layer.groups > 1:
         return found
+    filters, boxes = live.any(axis=(0, 1)), _boxes(live)
+    if not filters.all():
+        found[FILTERS] = lambda x: narrowed(layer, x, made=filters)
     if layer.kernel_size != (1, 1):
         found[STRIPES] = lambda x: stripe_form(layer, x)
-    boxes = _boxes(live)
     if layer.strides == (1, 1) and layer.padding == "same" and set(boxes) != {layer.kernel_size}:
         found[BOXES] = lambda x: box_form(layer, x)
     return found
@@ -47,17 +53,15 @@ def stripe_form(layer: keras.layers.Conv2D, x: Any) -> Any:
     """
     kernel = layer.kernel.numpy()
     rows, columns, filters = np.nonzero(live_stripes(kernel))
-    nb_stripes, nb_made = len(filters), kernel.shape[-1]
+    nb_stripes = len(filters)
     maps = kernel[rows, columns, :, filters].T[None, None]
     shifts = np.zeros((*kernel.shape[:2], nb_stripes, 1), np.float32)
     shifts[rows, columns, np.arange(nb_stripes), 0] = 1.0
-    sums = np.zeros((1, 1, nb_stripes, nb_made), np.float32)
-    sums[0, 0, np.arange(nb_stripes), filters] = 1.0
-    x = _with(keras.layers.Conv2D(nb_stripes, 1, use_bias=False, name=f"{layer.name}_stripes"), x, [maps])
+    x = with_weights(keras.layers.Conv2D(nb_stripes, 1, use_bias=False, name=f"{layer.name}_stripes"), x, [maps])
     shift = keras.layers.DepthwiseConv2D(
         layer.kernel_size, layer.strides, layer.padding, use_bias=False, name=f"{layer.name}_shift"
     )
-    return _summed(layer, _with(shift, x, [shifts]), sums)
+    return spread(layer, with_weights(shift, x, [shifts]), filters, "sum")
 
 
 def box_form(layer: keras.layers.Conv2D, x: Any) -> Any:
@@ -67,25 +71,28 @@ def box_form(layer: keras.layers.Conv2D, x: Any) -> Any:
     left out.
     """
     kernel = layer.kernel.numpy()
-    live = live_stripes(kernel)
-    boxes = _boxes(live)
-    parts, order = [], []
-    for box, filters in boxes.items():
-        cut = kernel[:, :, :, filters]
-        for axis, size in enumerate(box):
-            # SAME pads (size - 1) // 2 in front, for even sizes too.
-            first = (kernel.shape[axis] - 1) // 2 - (size - 1) // 2
-            cut = np.take(cut, range(first, first + size), axis)
+    boxes = _boxes(live_stripes(kernel))
+    cuts = [_cut(kernel[..., filters], box) for box, filters in boxes.items()]
+    order = [number for filters in boxes.values() for number in filters]
+    if len(boxes) == 1 and len(order) == kernel.shape[-1]:
+        (box,) = boxes
+        return with_weights(new_layer(layer, kernel_size=box), x, [*cuts, *layer.get_weights()[1:]])
+    parts = []
+    for box, cut in zip(boxes, cuts, strict=True):
         name = f"{layer.name}_{box[0]}x{box[1]}"
-        part = keras.layers.Conv2D(len(filters), box, padding="same", use_bias=False, name=name)
-        parts.append(_with(part, x, [cut]))
-        order += filters
+        part = keras.layers.Conv2D(cut.shape[-1], box, padding="same", use_bias=False, name=name)
+        parts.append(with_weights(part, x, [cut]))
     joined = keras.layers.Concatenate(name=f"{layer.name}_joined")(parts) if len(parts) > 1 else parts[0]
-    if order == list(range(kernel.shape[-1])) and not layer.use_bias:
-        return joined
-    sums = np.zeros((1, 1, len(order), kernel.shape[-1]), np.float32)
-    sums[0, 0, np.arange(len(order)), order] = 1.0
-    return _summed(layer, joined, sums)
+    return spread(layer, joined, np.array(order), "sum")
+
+
+def _cut(kernel: np.ndarray, box: tuple[int, int]) -> np.ndarray:
+    """The middle of a kernel."""
+    for axis, size in enumerate(box):
+        # SAME pads (size - 1) // 2 in front, for even sizes too.
+        first = (kernel.shape[axis] - 1) // 2 - (size - 1) // 2
+        kernel = np.take(kernel, range(first, first + size), axis)
+    return kernel
 
 
 def _boxes(live: np.ndarray) -> dict[tuple[int, int], list[int]]:
@@ -98,23 +105,3 @@ def _boxes(live: np.ndarray) -> dict[tuple[int, int], list[int]]:
             height, width = (1 + 2 * int(np.abs(places - (size - 1) // 2).max()) for places, size in ends)
             found.setdefault((min(height, live.shape[0]), min(width, live.shape[1])), []).append(number)
     return found
-
-
-def _summed(layer: keras.layers.Conv2D, x: Any, sums: np.ndarray) -> Any:
-    last = keras.layers.Conv2D(
-        sums.shape[-1], 1, use_bias=layer.use_bias, activation=layer.activation, name=f"{layer.name}_sum"
-    )
-    return _with(last, x, [sums, *([layer.bias.numpy()] if layer.use_bias else [])])
-
-
-def _copy(layer: keras.layers.Conv2D) -> Form:
-    def call(x: Any) -> Any:
-        return _with(type(layer).from_config(layer.get_config()), x, layer.get_weights())
-
-    return call
-
-
-def _with(layer: keras.layers.Layer, x: Any, weights: list[np.ndarray]) -> Any:
-    outputs = layer(x)
-    layer.set_weights(weights)
-    return outputs

@@ -7,24 +7,26 @@ what remains the exporter takes the form that LiteRT runs fastest.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import keras
-import numpy as np
 
 from secateur import export
 from secateur.learners.stripe import ops, rebuild
 from secateur.learners.stripe.config import StripeConfig
 from secateur.learners.stripe.picture import shapes_svg
 from secateur.learners.stripe.skeletons import Skeletons, stripe_step
-from secateur.pruning import ChannelGraph
+from secateur.pruning import ChannelGraph, shrink
+from secateur.pruning.blocks import classifiers
+from secateur.pruning.calls import functional
 from secateur.training.distillation import distillation_loss
 from secateur.training.loop import fit
 from secateur.training.precision import to_training
 from secateur.training.pretrained import load_pretrained
 from secateur.training.run import Run
 from secateur.training.task import Dataset, Phase, Task
-from secateur.training.train import course_of
-from secateur.utils.errors import UsageError
+from secateur.training.train import course_of, stream_seed
+from secateur.utils.errors import RunError, UsageError
 
 # Steps between two looks at the target.
 EVERY = 20
@@ -43,15 +45,17 @@ class StripeLearner:
 
     def train(self) -> None:
         config, data = self.config, self.task.load_data()
-        self._dense = dense = fresh(self.task.build_model()) if config.begins_anew else load_pretrained(self.task)
+        self._check_epochs()
+        dense = self._random_network() if config.begins_anew else load_pretrained(self.task)
         graph = ChannelGraph(dense)
         model = to_training(dense, self.run.precision, self.run.sync_bn)
         skeletons = Skeletons(graph, model, from_norms=not config.begins_anew)
-        self._train(model, skeletons, data)
+        self._train(graph, model, skeletons, data)
         masked = rebuild.folded(model, skeletons)
         pictures = data.pictures(export.NB_PICTURES_CHECKED, self.run.seed)
         plan = rebuild.plan(graph, skeletons)
-        small, error = export.shrink_checked(masked, plan, pictures, "of dead filters")
+        small = shrink(masked, plan)
+        error = export.check_same_logits("network with dead filters and without them", masked, small, pictures)
         chosen = self.run.stage("forms", lambda: rebuild.fastest_forms(small, self.run.directory / "forms"), alone=True)
         self._model = rebuild.build(small, chosen["forms"])
         exact = export.check_same_logits("network and its stripe form", small, self._model, pictures)
@@ -60,9 +64,9 @@ class StripeLearner:
             "masked_vs_shrunk": max(error, exact),
             "macs_method": rebuild.method_macs(graph.model, skeletons),
             **chosen,
-            "live_stripes": {name: float(np.mean(value != 0)) for name, value in skeletons.values().items()},
+            "live_stripes": {name: float(live.mean()) for name, live in skeletons.live().items()},
         }
-        self.run.write("shapes.svg", shapes_svg(skeletons.values()))
+        self.run.write("shapes.svg", shapes_svg(skeletons.live()))
 
     def evaluate(self) -> dict:
         """The kept channels ("plan"), the share of live stripes and the form of each layer, the method's MACs."""
@@ -71,12 +75,17 @@ class StripeLearner:
     def export(self) -> keras.Model:
         return self._model
 
-    def _train(self, model: keras.Model, skeletons: Skeletons, data: Dataset) -> None:
+    def _random_network(self) -> keras.Model:
+        """The same random network on every worker, and in a process that was started again."""
+        keras.utils.set_random_seed(stream_seed(self.run, "stripe"))
+        return fresh(functional(self.task.build_model()))
+
+    def _train(self, graph: ChannelGraph, model: keras.Model, skeletons: Skeletons, data: Dataset) -> None:
         config, phase = self.config, self._phase()
         course = course_of(self.task, data, self.run, "stripe", phase)
         nb_steps, optimizer = course.nb_steps, course.optimizer
         strength = keras.Variable(config.stripe_sr, trainable=False, name="strength")
-        trained = _trained(model, config.stripe_freeze_weights)
+        trained = _trained(model, config.stripe_freeze_weights, classifiers(graph.record))
         step = stripe_step(
             model,
             skeletons,
@@ -88,13 +97,15 @@ class StripeLearner:
             0.0 if config.stripe_target_macs else config.stripe_threshold,
             distillation_loss(self.task, self.run.precision),
         )
-        schedule = self._schedule(skeletons, nb_steps)
+        schedule = self._schedule(graph.model, skeletons, nb_steps)
 
         def keep_to_target(done: int) -> None:
             if config.stripe_target_macs and done <= schedule.end and (done % EVERY == 0 or done == schedule.end):
                 skeletons.remove_up_to(ops.threshold_for(schedule(done), skeletons.values(), skeletons.layers))
                 if done == schedule.end:
                     strength.assign(0.0)
+            if done % EVERY == 0 or done == nb_steps:
+                self._refuse_dead_ends(skeletons, done)
             if done % self.run.summ_step == 0:
                 self.run.log("stripe", done, {"macs_share": (schedule.fixed + skeletons.macs()) / schedule.whole})
 
@@ -105,23 +116,47 @@ class StripeLearner:
 
         self.run.stage("stripe", train, [*model.variables, *skeletons.variables])
 
-    def _schedule(self, skeletons: Skeletons, nb_steps: int) -> ops.Schedule:
+    def _schedule(self, dense: keras.Model, skeletons: Skeletons, nb_steps: int) -> ops.Schedule:
         """How many MACs the stripes may cost after a step.
 
         Raises:
-            UsageError: what carries no stripes costs more than the target.
+            UsageError: what must stay costs more than the target.
         """
-        config, stripes = self.config, skeletons.macs()
-        whole = rebuild.method_macs(self._dense, skeletons)
-        target = config.stripe_target_macs or 1.0
-        if target * whole <= whole - stripes:
+        config, whole = self.config, rebuild.method_macs(dense, skeletons)
+        fixed = whole - skeletons.macs()
+        target, least = config.stripe_target_macs or 1.0, fixed + skeletons.least_macs()
+        if target * whole <= least:
             raise UsageError(
-                f"--stripe_target_macs {target}: what has no stripes (projections, dense layers) alone is "
-                f"{(whole - stripes) / whole:.3f} of the MACs; choose more"
+                f"--stripe_target_macs {target}: what has to stay (projections, dense layers, one stripe where nothing "
+                f"leads around a layer) alone is {least / whole:.3f} of the MACs; choose more"
             )
-        return ops.Schedule(
-            round(config.start * nb_steps), round(config.ramp * nb_steps), target, whole, whole - stripes
-        )
+        start, end = round(config.start * nb_steps), max(round(config.ramp * nb_steps), 1)
+        return ops.Schedule(start, end, target, whole, fixed)
+
+    def _check_epochs(self) -> None:
+        """Without training nothing would meet a target, and random weights would stay random.
+
+        Raises:
+            UsageError: says what to give.
+        """
+        config, recipe = self.config, "training" if self.config.begins_anew else "fine-tuning"
+        if self._phase().nb_epochs > 0 or not (config.stripe_target_macs or config.begins_anew):
+            return
+        wish = f"--stripe_target_macs {config.stripe_target_macs}" if config.stripe_target_macs else "random weights"
+        raise UsageError(f"{wish}: nothing is trained, because the epochs of {recipe} are 0; give --stripe_nb_epochs")
+
+    def _refuse_dead_ends(self, skeletons: Skeletons, done: int) -> None:
+        """Check that the output still depends on the input.
+
+        Raises:
+            RunError: names the layers.
+        """
+        dead = skeletons.dead_ends()
+        if dead:
+            raise RunError(
+                f"{', '.join(dead)}: no stripe is left after {done} steps, and nothing leads around; lower "
+                "--stripe_threshold, --stripe_sr or --weight_decay, or set --stripe_target_macs, which keeps one"
+            )
 
     def _phase(self) -> Phase:
         recipe = self.task.recipe
@@ -138,10 +173,10 @@ def fresh(model: keras.Model) -> keras.Model:
     return model
 
 
-def _trained(model: keras.Model, frozen: str) -> list[keras.Variable]:
+def _trained(model: keras.Model, frozen: str, last_layers: Sequence[str]) -> list[keras.Variable]:
     """The weights that are trained besides the skeletons."""
     if frozen == "no":
         return model.trainable_variables
-    last = {id(v) for name in model.output_names for v in model.get_layer(name).trainable_variables}
+    last = {id(v) for name in last_layers for v in model.get_layer(name).trainable_variables}
     norms = () if frozen == "weights_and_norms" else ("gamma", "beta")
     return [v for v in model.trainable_variables if id(v) in last or v.path.rsplit("/", 1)[-1] in norms]

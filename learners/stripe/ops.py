@@ -41,27 +41,56 @@ def initial_skeleton(kernel_KxKxIxO: np.ndarray) -> np.ndarray:
 
 
 class StripeLayer(NamedTuple):
-    """What a convolution's stripes cost.
+    """What a convolution's stripes cost, and what depends on them.
 
     Attributes:
-        area: places of its output.
+        area: places of its output, of all calls together.
         nb_read: channels that it reads.
         source: the layer whose dead filters it does not read, "" where it reads all.
+        readers: layers that alone read it and come behind it; where they are dead it leaves with them. Else none.
+        keeps_one: whether its strongest stripe never dies, because nothing leads around the layer.
     """
 
     area: int
     nb_read: int
-    source: str
+    source: str = ""
+    readers: tuple[str, ...] = ()
+    keeps_one: bool = False
+
+
+def above(skeleton_KxKxO: np.ndarray, threshold: float, keeps_one: bool = False) -> np.ndarray:
+    """The stripes of |FS| above a threshold, [K, K, O] bool; or the strongest one."""
+    size = np.abs(skeleton_KxKxO)
+    live = size > threshold
+    if keeps_one and not live.any():
+        live[np.unravel_index(size.argmax(), size.shape)] = size.max() > 0
+    return live
+
+
+def live_stripes(
+    skeletons: Mapping[str, np.ndarray], layers: Mapping[str, StripeLayer], threshold: float = 0.0
+) -> dict[str, np.ndarray]:
+    """The stripes that live, [K, K, O] bool by layer; none of a layer that only dead layers read.
+
+    Args:
+        layers: in the network's order.
+        threshold: stripes of |FS| up to it count as dead.
+    """
+    live: dict[str, np.ndarray] = {}
+    for name, layer in reversed(list(layers.items())):
+        live[name] = above(skeletons[name], threshold, layer.keeps_one)
+        if layer.readers and not any(live[reader].any() for reader in layer.readers):
+            live[name] = np.zeros_like(live[name])
+    return {name: live[name] for name in layers}
 
 
 def method_macs(skeletons: Mapping[str, np.ndarray], layers: Mapping[str, StripeLayer], threshold: float = 0.0) -> int:
     """Multiply-accumulates by the paper's count: live stripes times the live channels that they read times places.
 
     Args:
-        skeletons: [K, K, O] by layer.
-        threshold: stripes of |FS| up to it count as dead.
+        skeletons, layers, threshold: as for `live_stripes`.
     """
-    live = {name: np.abs(skeleton) > threshold for name, skeleton in skeletons.items()}
+    live = live_stripes(skeletons, layers, threshold)
     total = 0
     for name, layer in layers.items():
         nb_read = live[layer.source].any(axis=(0, 1)).sum() if layer.source else layer.nb_read
@@ -72,7 +101,7 @@ def method_macs(skeletons: Mapping[str, np.ndarray], layers: Mapping[str, Stripe
 def threshold_for(
     budget: float, skeletons: Mapping[str, np.ndarray], layers: Mapping[str, StripeLayer], steps: int = 30
 ) -> float:
-    """The smallest threshold that keeps the count within a budget, by halving."""
+    """The smallest threshold that keeps the count within a budget, by halving; the largest |FS| where none does."""
     low, high = 0.0, max(float(np.abs(skeleton).max()) for skeleton in skeletons.values())
     if method_macs(skeletons, layers) <= budget:
         return 0.0

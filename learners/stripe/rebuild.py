@@ -11,6 +11,7 @@ from secateur.export.forms import fastest_forms as measured_forms
 from secateur.learners.stripe.forms import DENSE, forms_of, live_stripes
 from secateur.learners.stripe.skeletons import Skeletons
 from secateur.pruning import ChannelGraph, cost
+from secateur.pruning.blocks import calls_of, is_plain
 from secateur.pruning.calls import Call, record
 from secateur.pruning.replay import replay
 from secateur.training.precision import to_training
@@ -20,25 +21,22 @@ GAIN = 1.02
 
 
 def folded(model: keras.Model, skeletons: Skeletons) -> keras.Model:
-    """A float32 network of stock layers with W * FS as its kernels."""
+    """A float32 network of stock layers with W * FS as its kernels, 0 where they read dead filters."""
     stock = export.to_stock(to_training(model, "float32"))
-    for name, skeleton in skeletons.of.items():
-        kernel = stock.get_layer(name).kernel
-        kernel.assign(kernel.numpy() * skeleton.numpy()[:, :, None, :])
+    for name, value in skeletons.kernels().items():
+        stock.get_layer(name).weights[0].assign(value)
     return stock
 
 
 def plan(graph: ChannelGraph, skeletons: Skeletons) -> dict[str, list[int]]:
     """The channels that stay of every inner group: those of filters with a live stripe.
 
-    All of a block's channels go where its first or last convolution has none left and a shortcut leads around it; in a
-    chain one channel, which is zero, stays.
+    All of a block's channels go where its first or last convolution has none left and a shortcut leads around it;
+    where what is behind them could not do without, one channel, which is zero, stays.
     """
-    values, keep = skeletons.values(), {}
-    for name in skeletons.norms:
-        kept = np.flatnonzero(values[name].any(axis=(0, 1))).tolist()
-        if any(reader in values and not values[reader].any() for reader in graph.groups[name].consumers):
-            kept = []
+    live, keep = skeletons.live(), {}
+    for name in skeletons.groups:
+        kept = np.flatnonzero(live[name].any(axis=(0, 1))).tolist()
         keep[name] = kept if kept or graph.removable(name) else [0]
     return keep
 
@@ -50,26 +48,47 @@ def method_macs(dense: keras.Model, skeletons: Skeletons) -> int:
 
 
 def fastest_forms(model: keras.Model, folder: pathlib.Path) -> dict:
-    """The form of every convolution with dead stripes as LiteRT measures it; none where the network gains nothing."""
-    candidates = {}
-    for call in record(model).calls:
-        if type(call.layer) is keras.layers.Conv2D and len(forms_of(call.layer)) > 1:
+    """The form of every convolution with dead stripes as LiteRT measures it.
+
+    Alone a layer cannot be judged for certain. So the network takes turns with all forms that won, with the better half
+    of them, and so on, and all dense; where none gains enough it stays dense.
+
+    Returns:
+        As `export.forms.fastest_forms`, and "whole": {what was tried: milliseconds of the network}.
+    """
+    recorded = record(model)
+    counts, candidates = calls_of(recorded), {}
+    for call in recorded.calls:
+        # A layer that is called twice stays as it is.
+        if is_plain(call.layer) and counts[call.layer.name] == 1 and len(forms_of(call.layer)) > 1:
             key = (call.layer.name, live_stripes(call.layer.kernel.numpy()).tobytes())
             forms = {form: _alone(call, form) for form in forms_of(call.layer)}
             candidates[call.layer.name] = (key, forms)
     found = measured_forms(candidates, folder)
-    chosen = {name: form for name, form in found["forms"].items() if form != DENSE}
-    if chosen and _times_as_fast(model, chosen, folder) < GAIN:
-        found["forms"] = dict.fromkeys(found["forms"], DENSE)
-    return found
+    tried = _selections(found)
+    whole = _milliseconds(model, tried, folder) if len(tried) > 1 else {}
+    best = min(whole, key=whole.__getitem__, default=DENSE)
+    chosen = tried[best] if whole and whole[DENSE] >= GAIN * whole[best] else {}
+    return found | {"forms": {name: chosen.get(name, DENSE) for name in found["forms"]}, "whole": whole}
 
 
-def _times_as_fast(model: keras.Model, forms: dict[str, str], folder: pathlib.Path) -> float:
-    files = {"dense": folder / "whole_dense.tflite", "forms": folder / "whole_forms.tflite"}
-    export.save_tflite(model, files["dense"])
-    export.save_tflite(build(model, forms), files["forms"])
-    found = export.measure(files)
-    return found["dense"].median / found["forms"].median
+def _selections(found: dict) -> dict[str, dict[str, str]]:
+    """What to try with the whole network: no form, all forms that won, the half of these that gains most, and so on."""
+    gains = {name: times[DENSE] - times[found["forms"][name]] for name, times in found["milliseconds"].items()}
+    best = sorted((name for name, form in found["forms"].items() if form != DENSE), key=gains.__getitem__, reverse=True)
+    tried: dict[str, dict[str, str]] = {DENSE: {}}
+    while best:
+        tried[f"{len(best)} forms"] = {name: found["forms"][name] for name in best}
+        best = best[: len(best) // 2]
+    return tried
+
+
+def _milliseconds(model: keras.Model, tried: dict[str, dict[str, str]], folder: pathlib.Path) -> dict[str, float]:
+    """Of the whole network with each selection of forms, in turns."""
+    files = {name: folder / f"whole_{len(forms)}.tflite" for name, forms in tried.items()}
+    for name, forms in tried.items():
+        export.save_tflite(build(model, forms), files[name])
+    return {name: latency.median for name, latency in export.measure(files).items()}
 
 
 def _alone(call: Call, form: str) -> Any:

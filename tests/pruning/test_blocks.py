@@ -3,8 +3,9 @@ import keras
 from secateur.nets.mobilenet import mobilenet_v2
 from secateur.nets.resnet import resnet, resnet_ilsvrc12
 from secateur.nets.vgg import vgg16_cifar10
-from secateur.pruning.blocks import branch_convolutions, projections
+from secateur.pruning.blocks import branch_convolutions, classifiers, dispensable, leads_through, projections
 from secateur.pruning.calls import record
+from tests.pruning import networks
 
 
 def test_basic_blocks():
@@ -37,9 +38,34 @@ def test_inverted_residuals_pass_through_depthwise_convolutions():
     ]
 
 
-def test_a_bias_or_groups_leave_a_convolution_out():
-    inputs = keras.Input((8, 8, 4))
-    x = keras.layers.Conv2D(4, 3, padding="same", name="biased")(inputs)
-    x = keras.layers.Conv2D(4, 3, padding="same", groups=2, use_bias=False, name="grouped")(x)
-    x = keras.layers.Conv2D(4, 1, use_bias=False, name="plain")(x)
-    assert branch_convolutions(record(keras.Model(inputs, x))) == ["plain"]
+def test_groups_a_second_call_and_being_the_last_leave_a_convolution_out():
+    inputs, twice = keras.Input((8, 8, 4)), keras.layers.Conv2D(4, 1, name="twice")
+    x = keras.layers.Conv2D(4, 3, padding="same", name="plain")(twice(twice(inputs)))
+    x = keras.layers.Conv2D(4, 3, padding="same", groups=2, name="grouped")(x)
+    x = keras.layers.Conv2D(4, 1, name="classes")(x)
+    found = record(keras.Model(inputs, keras.layers.Activation("linear")(keras.layers.Reshape((64, 4))(x))))
+    assert branch_convolutions(found) == ["plain"]
+    assert classifiers(found) == ["classes"]
+
+
+def test_biased_blocks_and_sums_written_as_such():
+    found = record(networks.residual())
+    assert branch_convolutions(found) == ["one_conv1", "one_conv2", "two_conv1", "two_conv2"]
+    assert projections(found) == ["one_shortcut"]
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 1, name="stem")(inputs)
+    x = x + keras.layers.Conv2D(4, 3, padding="same", name="inside")(x) + 1.0
+    found = record(keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(x))))
+    assert branch_convolutions(found) == ["inside"]
+    assert sorted(classifiers(record(networks.several_ends()))) == ["logits", "second"]
+
+
+def test_what_a_way_leads_around():
+    """Alone or all together; of branches side by side the last one stays."""
+    found = record(networks.residual())
+    blocks = ["one_conv1", "one_conv2", "two_conv1", "two_conv2"]
+    assert dispensable(found, ["stem", *blocks]) == blocks
+    assert not leads_through(found, {"stem"})
+    assert leads_through(found, set(blocks))
+    assert not leads_through(found, {*blocks, "one_shortcut"})
+    assert dispensable(record(networks.concatenated()), ["a", "b", "c", "d"]) == ["a", "b"]

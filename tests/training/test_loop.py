@@ -88,6 +88,20 @@ def test_loss_that_is_not_finite_stops_and_names_the_window(tmp_path):
     assert [p.name for p in (tmp_path / "checkpoints" / "s").iterdir()] == ["step-000000006.npz"]
 
 
+def test_random_generators_follow_the_seed_and_the_stage(tmp_path):
+    """Not what the process drew before, which after a kill is less."""
+    states = []
+    for seed, folder in ((0, "a"), (0, "b"), (1, "c")):
+        counter, generator = Counter(), keras.random.SeedGenerator()
+        run = open_run(tmp_path / folder, seed=seed)
+        with run.open():
+            for stage in ("one", "two"):
+                fit(counter.step, counter.batches, 1, run, stage, [counter.variable, generator.state])
+                states.append(tuple(generator.state.numpy().tolist()))
+    assert states[:2] == states[2:4]
+    assert len(set(states)) == 4
+
+
 def test_nothing_to_do(tmp_path):
     counter = Counter()
     run_fit(counter, open_run(tmp_path), 0)

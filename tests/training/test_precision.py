@@ -5,6 +5,7 @@ import pytest
 from secateur.nets.resnet import resnet
 from secateur.training import precision
 from secateur.training.layers import FusedBatchNormalization
+from tests.pruning import networks
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,17 @@ def test_training_form(randomise, name):
     tolerance = 1e-5 if name == "float32" else 0.1
     np.testing.assert_allclose(trained(pictures), model(pictures), atol=tolerance * 3)
     assert all(type(layer) is not FusedBatchNormalization for layer in model.layers)
+
+
+@pytest.mark.parametrize("build", [networks.sequential, networks.towers, networks.normalised_at_the_input])
+def test_whatever_the_model_is_its_training_form_is_flat_and_the_same_function(randomise, build):
+    model = randomise(build())
+    trained = precision.to_training(model, "bfloat16")
+    assert not [layer for layer in trained.layers if isinstance(layer, keras.Model)]
+    assert trained.layers[-1].compute_dtype == "float32"
+    pictures = np.random.default_rng(0).normal(size=(4, *model.input_shape[1:])).astype(np.float32)
+    exact = precision.to_training(model)
+    np.testing.assert_allclose(exact(pictures), model(pictures), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "narrow"), [("bfloat16", "float32"), ("float16", "float16")])

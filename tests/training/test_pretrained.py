@@ -8,7 +8,7 @@ from secateur.export import save_keras
 from secateur.nets.resnet import resnet
 from secateur.training.precision import to_training
 from secateur.training.pretrained import load_pretrained
-from secateur.utils.errors import RunError
+from secateur.utils.errors import RunError, UsageError
 from tests.pruning import networks
 from tests.training.helpers import tiny_task
 
@@ -30,6 +30,13 @@ def test_a_users_own_file_becomes_one_flat_graph(tmp_path, randomise, build):
     assert not [layer for layer in found.layers if isinstance(layer, keras.Model)]
     pictures = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:])).astype(np.float32)
     np.testing.assert_allclose(found(pictures), model(pictures), rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_that_does_not_suit_is_refused_before_it_is_pruned(tmp_path):
+    networks.several_ends().save(tmp_path / "own.keras")
+    task = dataclasses.replace(tiny_task(pretrained=tmp_path / "own.keras"), build_model=networks.several_ends)
+    with pytest.raises(UsageError, match=r"several_ends has 1 input\(s\) and 2 output\(s\)"):
+        load_pretrained(task)
 
 
 def test_missing_damaged_and_foreign_files(tmp_path):

@@ -6,6 +6,7 @@ import tensorflow as tf
 from secateur.nets.resnet import resnet
 from secateur.training import steps
 from secateur.training.task import Recipe, cross_entropy
+from secateur.utils.errors import UsageError
 
 RECIPE = Recipe(nb_epochs=1, learning_rate=0.1, nb_epochs_ft=1, learning_rate_ft=0.1)
 IMAGES = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
@@ -37,9 +38,27 @@ def test_auxiliary_heads_are_trained_but_not_reported():
     model = linear(heads=2)
     before = model.get_layer("logits1").get_weights()[0]
     alone = cross_entropy(LABELS, model(IMAGES)[0])
-    metrics = steps.train_step(model, keras.optimizers.SGD(0.1), cross_entropy, 0.0)(IMAGES, LABELS)
+    metrics = steps.train_step(model, keras.optimizers.SGD(0.1), cross_entropy, 0.0, nb_heads=1)(IMAGES, LABELS)
     assert float(metrics["loss"]) == pytest.approx(float(alone), rel=1e-6)
     assert np.abs(model.get_layer("logits1").get_weights()[0] - before).max() > 0
+
+
+def test_outputs_that_are_no_heads_are_refused():
+    with pytest.raises(UsageError, match=r"has 1 input\(s\) and 2 output\(s\): must be one of each"):
+        steps.train_step(linear(heads=2), keras.optimizers.SGD(0.1), cross_entropy, 0.0)
+
+
+def test_probabilities_need_a_loss_of_their_own():
+    model = linear(activation="softmax")
+    with pytest.raises(UsageError, match="ends with a softmax"):
+        steps.train_step(model, keras.optimizers.SGD(0.1), cross_entropy, 0.0)
+
+    def own(labels, probabilities):
+        return -tf.reduce_mean(tf.math.log(tf.gather(probabilities, labels, axis=1, batch_dims=1)))
+
+    expected = float(own(LABELS, model(IMAGES)))
+    metrics = steps.train_step(model, keras.optimizers.SGD(0.1), own, 0.0)(tf.constant(IMAGES), tf.constant(LABELS))
+    assert float(metrics["loss"]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_what_layers_add_to_the_losses_is_trained_on():

@@ -70,9 +70,14 @@ def test_scalars_become_binary_whatever_the_number_of_steps(nb_steps):
 
 
 def test_the_loss_decides_which_filters_go():
-    """Gradients smaller than their noise: the filters that the loss grows with go."""
-    mean = 2.5e-3 * np.random.default_rng(0).normal(size=(8, 64))
-    kept = decided(mean, [48] * 8, 2000, noise=5e-3).kept()
+    """Gradients that differ by half their noise: the filters that the loss grows with go.
+
+    A trained ResNet-20's differ by 0.035 of it (`results/fcf_choice.json`), where the choice is little better than
+    chance.
+    """
+    noise = 5e-3
+    mean = 0.5 * noise * np.random.default_rng(0).normal(size=(8, 64))
+    kept = decided(mean, [48] * 8, 2000, noise).kept()
     gone = [set(range(64)) - set(channels.tolist()) for channels in kept]
     right = [len(lost & set(np.argsort(row)[48:].tolist())) / 16 for lost, row in zip(gone, mean, strict=True)]
     assert np.mean(right) > 0.7
@@ -101,6 +106,24 @@ def test_a_gradient_that_overflowed_changes_nothing(randomise):
     step = admm_step(model, gates, state, sgd(task.recipe, 0.0), overflowing, 0.0, note)
     step(*next(iter(task.load_data().train_batches(16, 0))))
     assert all(np.array_equal(a, b) for a, b in zip(before, state.variables, strict=True))
+
+
+def test_the_scale_of_the_loss_does_not_reach_the_scalars(randomise):
+    """Also not in a step in which the optimizer changes it."""
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(6, 3, name="a")(inputs))
+    model = randomise(keras.Model(inputs, keras.layers.Dense(3)(x)))
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.0), 128.0, dynamic_growth_steps=1)
+    seen = []
+    for optimizer in (keras.optimizers.SGD(0.0), scaled):
+        state, found = AdmmState([np.ones(6)], [3]), keras.Variable(np.zeros((1, 6), np.float32))
+        gates = reader_gates(ChannelGraph(model), ["a"])
+        step = admm_step(model, gates, state, optimizer, cross_entropy, 0.0, found.assign)
+        step(*next(iter(tiny_task().load_data().train_batches(16, 0))))
+        seen.append(found.numpy())
+    assert float(scaled.dynamic_scale) == 256.0
+    np.testing.assert_allclose(seen[1], seen[0], rtol=1e-4)
+    assert np.abs(seen[0]).max() > 0
 
 
 def test_a_step_trains_weights_and_scalars_together(randomise):

@@ -39,7 +39,8 @@ def test_group_scope_gives_a_plain_smaller_network(task, tmp_path, solver, preci
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     last = [line for line in lines if "distance/stem" in line][-1]
     assert last["distance/stem"] < 0.1
-    assert "polyline" in (tmp_path / "run" / "scalars.svg").read_text()
+    for name in ("scalars.svg", "kept.svg"):
+        assert "stage3_block1_conv1" in (tmp_path / "run" / name).read_text()
     assert set(facts["before_fine_tuning"]) == {"accuracy"}
 
 

@@ -3,15 +3,35 @@ import numpy as np
 import pytest
 
 from secateur.learners.fcf import squeeze
+from secateur.nets.mobilenet import mobilenet_v2
 from secateur.nets.resnet import resnet, resnet_ilsvrc12
 from secateur.nets.vgg import vgg16_cifar10
 from secateur.pruning import ChannelGraph, cost
 from secateur.pruning.blocks import branch_convolutions
+from tests.pruning.networks import residual
+
+
+def inception() -> keras.Model:
+    """Two branches side by side, and one convolution that reads both."""
+    inputs = keras.Input((8, 8, 1))
+    x = unit(inputs, 5, 3, "a")
+    x = keras.layers.Concatenate()([unit(x, 4, 1, "narrow"), unit(x, 6, 3, "wide")])
+    x = keras.layers.GlobalAveragePooling2D()(unit(x, 7, 3, "b"))
+    return keras.Model(inputs, keras.layers.Dense(3)(x))
+
+
+def unit(x, width, size, name):
+    x = keras.layers.Conv2D(width, size, padding="same", name=name)(x)
+    return keras.layers.ReLU()(keras.layers.BatchNormalization(name=f"{name}_norm")(x))
+
 
 NETWORKS = {
     "basic": lambda: resnet((8, 8, 1), 3, 14, (4, 6, 8)),
     "bottleneck": lambda: resnet_ilsvrc12(50, 3, 32, (4, 4, 6, 6), (2, 1, 1, 1)),
     "chain": lambda: vgg16_cifar10(3, 32, ((4, 4), (6,), (8,), (8,), (8,))),
+    "biased": residual,
+    "concatenated": inception,
+    "depthwise": lambda: mobilenet_v2(3, 32, 0.25, ((1, 16, 1, 1), (6, 24, 2, 2))),
 }
 
 
@@ -40,6 +60,21 @@ def test_a_block_reads_what_the_block_before_kept():
     assert np.flatnonzero(found["stage2_block1_conv1"][0]).tolist() == kept["stage1_block2_conv2"]
     assert np.flatnonzero(found["stage2_block1_conv2"][0]).tolist() == kept["stage2_block1_conv1"]
     assert np.flatnonzero(found["stage3_block2_conv2"][1]).tolist() == kept["stage3_block2_conv2"]
+
+
+def test_behind_a_concatenation_all_its_parts_are_read():
+    model = inception()
+    kept = {"a": [0, 3], "narrow": [1], "wide": [0, 5], "b": [2]}
+    found = squeeze.masks(ChannelGraph(model), kept)
+    assert np.flatnonzero(found["b"][0]).tolist() == [1, 4, 9]
+    small, left = squeeze.without_inner_channels(masked(model, found), found)
+    assert small.get_layer("b").kernel.shape == (3, 3, 3, 7)
+    assert left["b"][0].tolist() == [1, 1, 1]
+    # Where something else reads a branch too, its channels stay.
+    without = {name: found[name] for name in ("a", "narrow", "wide")}
+    small, left = squeeze.without_inner_channels(masked(model, without), without)
+    assert small.get_layer("narrow").filters == 4
+    assert left["narrow"][0].tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("network", NETWORKS)

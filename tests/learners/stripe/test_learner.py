@@ -1,16 +1,22 @@
+import dataclasses
 import json
 
 import keras
 import numpy as np
 import pytest
 
+from secateur.learners.stripe import rebuild
 from secateur.learners.stripe.config import StripeConfig
 from secateur.learners.stripe.learner import StripeLearner, fresh
+from secateur.learners.stripe.learner import _trained as trained_weights
 from secateur.learners.stripe.skeletons import Skeletons
-from secateur.pruning import ChannelGraph, cost
+from secateur.nets.mobilenet import mobilenet_v2
+from secateur.pruning import ChannelGraph, cost, shrink
 from secateur.training.loop import Stopped
 from secateur.training.precision import to_training
-from secateur.utils.errors import UsageError
+from secateur.training.train import stream_seed
+from secateur.utils.errors import RunError, UsageError
+from tests.pruning.networks import residual, shared
 from tests.training.helpers import open_run
 
 
@@ -55,12 +61,84 @@ def test_without_a_target_the_ratio_is_an_outcome(task, tmp_path):
     assert facts["masked_vs_shrunk"] < 1e-4
 
 
-def test_dead_blocks_leave_the_network(task, tmp_path):
-    learner = trained(task, tmp_path / "run", stripe_nb_epochs=1.0, stripe_threshold=50.0)
-    names = {layer.name for layer in learner.export().layers}
-    assert not names & {f"stage{k}_block1_conv1" for k in (1, 2, 3)}
-    assert "stage2_block1_shortcut" in names
-    assert np.isfinite(predictions(task, learner.export())).all()
+def parts(task):
+    """The graph of the pretrained network, its training form and its skeletons."""
+    dense = keras.models.load_model(task.pretrained)
+    graph, model = ChannelGraph(dense), to_training(dense, "float32")
+    return graph, model, Skeletons(graph, model, from_norms=True)
+
+
+def kill(skeletons, names):
+    for name in names:
+        skeletons.of[name].assign(np.zeros(skeletons.of[name].shape))
+
+
+@pytest.mark.parametrize("killed", ["conv1", "conv2"])
+def test_dead_blocks_leave_the_network(task, killed):
+    """Their other convolution with them, in the count too, and what is left is the network with the dead blocks."""
+    graph, model, skeletons = parts(task)
+    before = rebuild.method_macs(graph.model, skeletons)
+    kill(skeletons, [f"stage{k}_block1_{killed}" for k in (1, 2, 3)])
+    masked, plan = rebuild.folded(model, skeletons), rebuild.plan(graph, skeletons)
+    small = shrink(masked, plan)
+    assert not {layer.name for layer in small.layers} & {f"stage{s}_block1_conv{k}" for s in (1, 2, 3) for k in (1, 2)}
+    assert small.get_layer("stage2_block1_shortcut").filters == 6
+    np.testing.assert_allclose(predictions(task, small), predictions(task, masked), atol=1e-4)
+    assert rebuild.method_macs(graph.model, skeletons) == cost.macs(small) < before
+    assert not skeletons.live()["stage2_block1_conv1"].any()
+
+
+def test_one_stripe_of_the_stem_stays_whatever_the_threshold(task):
+    _, _, skeletons = parts(task)
+    strongest = np.unravel_index(skeletons.of["stem"].numpy().argmax(), (3, 3, 4))
+    skeletons.remove_up_to(1e9)
+    values = skeletons.values()
+    assert np.argwhere(values.pop("stem")).tolist() == [list(strongest)]
+    assert not any(value.any() for value in values.values())
+    assert skeletons.macs() == skeletons.least_macs() == 64
+
+
+def test_a_threshold_that_kills_the_stem_is_an_error(task, tmp_path):
+    with pytest.raises(
+        RunError, match=r"stem, .*no stripe is left after 3 steps, and nothing leads around; lower --str"
+    ):
+        trained(task, tmp_path / "run", stripe_nb_epochs=1.0, stripe_threshold=50.0)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            {"stripe_target_macs": 0.5, "stripe_nb_epochs": 0.0},
+            "--stripe_target_macs 0.5: nothing is trained, .* fine-tu",
+        ),
+        (
+            {"stripe_from_scratch": True, "stripe_nb_epochs": None},
+            "random weights: nothing is trained, .* of training are",
+        ),
+    ],
+)
+def test_no_epochs(tmp_path, task, flags, message):
+    """As `--pretrained` leaves the recipe of training."""
+    task = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, nb_epochs=0))
+    with pytest.raises(UsageError, match=message):
+        trained(task, tmp_path / "run", **flags)
+
+
+def test_the_target_holds_in_a_single_step(task, tmp_path):
+    """A ramp that ends before the first step would never be looked at."""
+    learner = trained(task, tmp_path / "run", stripe_nb_epochs=0.1, stripe_ramp=0.3, stripe_target_macs=0.5)
+    assert learner.evaluate()["macs_method"] <= 0.5 * cost.macs(task.build_model())
+
+
+def test_random_weights_do_not_depend_on_what_was_drawn_before(task, tmp_path):
+    """As in a process that loads what the killed one trained."""
+    found = []
+    for name in "ab":
+        learner = trained(task, tmp_path / name, stripe_from_scratch=True, stripe_nb_epochs=1.0)
+        found.append(learner.export().get_layer("stem").kernel.numpy())
+        task.build_model()
+    np.testing.assert_allclose(found[0], found[1], atol=1e-5)
 
 
 def test_random_weights_train_before_their_stripes_die(task, tmp_path):
@@ -73,21 +151,55 @@ def test_random_weights_train_before_their_stripes_die(task, tmp_path):
     assert {float(layer.gamma[0]) for layer in fresh(task.build_model()).layers if hasattr(layer, "gamma")} == {0.5}
 
 
-def test_dead_filters_silence_their_norms(task):
-    dense = keras.models.load_model(task.pretrained)
+def test_dead_filters_are_not_read(randomise):
+    """Though norms make something of them, also of what a depthwise convolution makes of them."""
+    dense = randomise(mobilenet_v2(3, 32, 0.25, ((1, 16, 1, 1), (6, 24, 2, 2))))
+    graph, model = ChannelGraph(dense), to_training(dense, "float32")
+    skeletons = Skeletons(graph, model, from_norms=True)
+    value = skeletons.of["stage2_block1_expand"].numpy()
+    value[..., ::2] = 0
+    skeletons.of["stage2_block1_expand"].assign(value)
+    read = np.any(skeletons.kernels()["stage2_block1_project"], axis=(0, 1, 3))
+    np.testing.assert_array_equal(read, np.arange(value.shape[-1]) % 2 == 1)
+    pictures = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+    with keras.StatelessScope(state_mapping=skeletons.replaced()):
+        expected = np.asarray(model(pictures, training=False))
+    masked, plan = rebuild.folded(model, skeletons), rebuild.plan(graph, skeletons)
+    small = shrink(masked, plan)
+    assert small.get_layer("stage2_block1_expand").filters == np.sum(read)
+    for found in (masked, small):
+        np.testing.assert_allclose(found(pictures), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_layer_that_is_called_twice_counts_twice_and_stays_dense(tmp_path):
+    dense = shared()
+    graph, model = ChannelGraph(dense), to_training(dense, "float32")
+    skeletons = Skeletons(graph, model, from_norms=True)
+    assert rebuild.method_macs(graph.model, skeletons) == cost.macs(dense)
+    assert skeletons.groups == []
+    value = skeletons.of["twice"].numpy()
+    value[0, :, :3] = 0
+    skeletons.of["twice"].assign(value)
+    # Nine stripes of the shared convolution, at both calls.
+    assert rebuild.method_macs(graph.model, skeletons) == cost.macs(dense) - 2 * 64 * 9 * 5
+    assert set(rebuild.fastest_forms(rebuild.folded(model, skeletons), tmp_path)["forms"]) == set()
+
+
+def test_biased_projections_and_classifiers_keep_their_stripes():
+    """A network as `keras.applications` makes them."""
+    dense = residual()
+    skeletons = Skeletons(ChannelGraph(dense), to_training(dense, "float32"), from_norms=True)
+    assert set(skeletons.of) - set(skeletons.layers) == {"one_shortcut"}
+    assert {"one_conv1", "two_conv1"} <= set(skeletons.groups)
+    assert [name for name, layer in skeletons.layers.items() if layer.keeps_one] == ["stem"]
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, name="first")(inputs)
+    x = keras.layers.Conv2D(5, 1, name="classes")(keras.layers.GlobalAveragePooling2D(keepdims=True)(x))
+    dense = keras.Model(inputs, keras.layers.Activation("linear")(keras.layers.Reshape((5,))(x)))
     model = to_training(dense, "float32")
     skeletons = Skeletons(ChannelGraph(dense), model, from_norms=True)
-    value = skeletons.of["stage2_block1_conv1"].numpy()
-    value[:, :, 2] = 0
-    skeletons.of["stage2_block1_conv1"].assign(value)
-    before = {
-        name: model.get_layer(name).beta.numpy() for name in ("stage2_block1_conv1_norm", "stage2_block1_conv2_norm")
-    }
-    skeletons.silence()
-    norm = model.get_layer("stage2_block1_conv1_norm")
-    assert norm.gamma.numpy()[2] == norm.beta.numpy()[2] == 0
-    np.testing.assert_array_equal(np.delete(norm.beta, 2), np.delete(before["stage2_block1_conv1_norm"], 2))
-    np.testing.assert_array_equal(model.get_layer("stage2_block1_conv2_norm").beta, before["stage2_block1_conv2_norm"])
+    assert set(skeletons.layers) == {"first"}
+    assert {v.path for v in trained_weights(model, "weights", ["classes"])} == {"classes/kernel", "classes/bias"}
 
 
 def test_a_kill_on_the_ramp_changes_nothing(task, tmp_path):
@@ -104,16 +216,16 @@ def test_a_kill_on_the_ramp_changes_nothing(task, tmp_path):
     config = StripeConfig(stripe_nb_epochs=12.0, stripe_target_macs=0.5)
     with run.open(), pytest.raises(Stopped):
         StripeLearner(config, task, run).train()
-    parts = trained(task, tmp_path / "parts", stripe_target_macs=0.5)
-    assert parts.evaluate()["live_stripes"] == whole.evaluate()["live_stripes"]
-    np.testing.assert_allclose(predictions(task, parts.export()), predictions(task, whole.export()), atol=1e-3)
+    again = trained(task, tmp_path / "parts", stripe_target_macs=0.5)
+    assert again.evaluate()["live_stripes"] == whole.evaluate()["live_stripes"]
+    np.testing.assert_allclose(predictions(task, again.export()), predictions(task, whole.export()), atol=1e-3)
     lines = [json.loads(line) for line in (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()]
     steps = [line["step"] for line in lines if "macs_share" in line]
     assert steps == list(range(2, 37, 2))
 
 
 def test_a_target_below_what_has_no_stripes(task, tmp_path):
-    with pytest.raises(UsageError, match=r"--stripe_target_macs 0.01: what has no stripes .* of the MACs; choose more"):
+    with pytest.raises(UsageError, match=r"--stripe_target_macs 0.01: what has to stay .* of the MACs; choose more"):
         trained(task, tmp_path / "run", stripe_target_macs=0.01)
 
 
@@ -132,9 +244,8 @@ def test_shape_only_training_leaves_the_weights_alone(task, tmp_path, frozen):
 
     module.rebuild.folded = look
     try:
-        keras.utils.set_random_seed(7)
+        keras.utils.set_random_seed(stream_seed(open_run(tmp_path / "run"), "stripe"))
         expected = task.build_model()
-        keras.utils.set_random_seed(7)
         trained(task, tmp_path / "run", stripe_freeze_weights=frozen)
     finally:
         module.rebuild.folded = original

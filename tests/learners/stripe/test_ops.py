@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from secateur.learners.stripe import ops
 
-LAYERS = {"a": ops.StripeLayer(100, 3, ""), "b": ops.StripeLayer(25, 4, "a")}
+LAYERS = {"a": ops.StripeLayer(100, 3), "b": ops.StripeLayer(25, 4, "a")}
 
 
 def skeletons(seed=0):
@@ -59,6 +59,30 @@ def test_the_threshold_meets_a_budget_with_the_fewest_deaths(share):
     threshold = ops.threshold_for(budget, values, LAYERS)
     assert ops.method_macs(values, LAYERS, threshold) <= budget < ops.method_macs(values, LAYERS, threshold * 0.97)
     assert ops.threshold_for(1e9, values, LAYERS) == 0.0
+
+
+def test_a_layer_leaves_with_all_that_read_it():
+    layers = {
+        "a": ops.StripeLayer(10, 3, readers=("b", "c")),
+        "b": ops.StripeLayer(10, 4, "a"),
+        "c": ops.StripeLayer(10, 4, "a"),
+    }
+    values = {name: np.ones((1, 1, 4)) for name in layers}
+    values["b"][:] = 0
+    assert ops.method_macs(values, layers) == 4 * 3 * 10 + 4 * 4 * 10
+    values["c"][:] = 0
+    assert ops.method_macs(values, layers) == 0
+    assert not ops.live_stripes(values, layers)["a"].any()
+
+
+def test_the_strongest_stripe_of_a_layer_that_must_stay_lives():
+    layers = {"a": LAYERS["a"]._replace(keeps_one=True), "b": LAYERS["b"]}
+    values = skeletons()
+    values["a"][1, 2, 3] = -2.0
+    live = ops.live_stripes(values, layers, threshold=5.0)
+    assert np.argwhere(live["a"]).tolist() == [[1, 2, 3]]
+    assert not live["b"].any()
+    assert ops.method_macs(values, layers, np.inf) == 3 * 100
 
 
 def test_the_schedule_falls_from_one_to_the_target():

@@ -1,0 +1,67 @@
+import keras
+import numpy as np
+import pytest
+
+from secateur.export import Latency
+from secateur.learners.stripe import rebuild
+from secateur.learners.stripe.forms import BOXES, DENSE, FILTERS, STRIPES
+from secateur.nets.resnet import resnet
+
+
+@pytest.fixture
+def model(randomise):
+    """Dead stripes anywhere, dead filters, dead outer rows; one layer whole."""
+    model = randomise(resnet((8, 8, 1), 3, 8, (4, 6, 8)))
+    live = np.random.default_rng(0).random((3, 3, 1, 4)) < 0.5
+    kill(model.get_layer("stage1_block1_conv1"), live)
+    kill(model.get_layer("stage2_block1_conv2"), np.arange(6) < 3)
+    kill(model.get_layer("stage3_block1_conv2"), np.array([0, 1, 0])[:, None, None, None])
+    return model
+
+
+def kill(layer, live):
+    layer.kernel.assign(layer.kernel * live.astype(np.float32))
+
+
+ALL = {"stage1_block1_conv1": STRIPES, "stage2_block1_conv2": FILTERS, "stage3_block1_conv2": BOXES}
+# What each form saves of a millisecond: the last layer most.
+GAINS = {"stage1_block1_conv1": 0.1, "stage2_block1_conv2": 0.2, "stage3_block1_conv2": 0.3}
+
+
+def chosen(model, tmp_path, monkeypatch, whole: dict) -> dict:
+    """By a clock for single layers that prefers `ALL`, and one for the network: number of forms to milliseconds."""
+
+    def alone(candidates, folder):
+        forms = {name: sorted(found) for name, (_, found) in candidates.items()}
+        assert forms == {name: sorted({DENSE, STRIPES, form}) for name, form in ALL.items()}
+        return {
+            "forms": ALL,
+            "milliseconds": {name: {DENSE: 1.0, form: 1.0 - GAINS[name]} for name, form in ALL.items()},
+        }
+
+    def measure(files):
+        return {name: Latency(whole[int(path.stem.removeprefix("whole_"))], 0, 0, 1, 1) for name, path in files.items()}
+
+    monkeypatch.setattr(rebuild, "measured_forms", alone)
+    monkeypatch.setattr(rebuild.export, "measure", measure)
+    monkeypatch.setattr(rebuild.export, "save_tflite", lambda model, path: None)
+    return rebuild.fastest_forms(model, tmp_path)
+
+
+def test_the_whole_network_has_the_last_word(model, tmp_path, monkeypatch):
+    found = chosen(model, tmp_path, monkeypatch, {0: 10.0, 1: 9.5, 3: 9.0})
+    assert found["forms"] == ALL
+    assert found["whole"] == {DENSE: 10.0, "3 forms": 9.0, "1 forms": 9.5}
+    found = chosen(model, tmp_path, monkeypatch, {0: 10.0, 1: 9.5, 3: 10.5})
+    assert found["forms"] == dict.fromkeys(ALL, DENSE) | {"stage3_block1_conv2": BOXES}
+    found = chosen(model, tmp_path, monkeypatch, {0: 10.0, 1: 9.9, 3: 10.5})
+    assert found["forms"] == dict.fromkeys(ALL, DENSE)
+    assert found["milliseconds"]["stage2_block1_conv2"] == {DENSE: 1.0, FILTERS: 0.8}
+
+
+def test_a_network_in_these_forms_is_the_same_function(model):
+    pictures = np.random.default_rng(1).uniform(0, 255, (4, 8, 8, 1)).astype(np.float32)
+    built = rebuild.build(model, ALL)
+    np.testing.assert_allclose(built(pictures), model(pictures), rtol=1e-4, atol=1e-4)
+    assert {type(layer) for layer in built.layers} >= {keras.layers.DepthwiseConv2D}
+    assert built.get_layer("stage3_block1_conv2").kernel_size == (1, 3)
