@@ -37,13 +37,19 @@ def check_same_logits(name: str, expected: Callable, found: Callable, pictures: 
 
 
 def check_equivalence(
-    name: str, expected: np.ndarray, found: np.ndarray, tolerance: float, quantile: float = 1.0
+    name: str,
+    expected: np.ndarray,
+    found: np.ndarray,
+    tolerance: float,
+    quantile: float = 1.0,
+    among: np.ndarray | None = None,
 ) -> float:
     """The largest difference between two arrays of logits [N, K], relative to the root mean square of `expected`.
 
     Args:
         quantile: of the pictures' differences: 1 is the worst picture, 0.5 the median, for forms that saturate on a
-            picture outside the range of their calibration, or decide a near-tie the other way.
+            picture outside the range of their calibration.
+        among: which pictures are looked at, [N] bool; default: all.
 
     Raises:
         EquivalenceError: above `tolerance`, not finite, or of another shape.
@@ -53,6 +59,7 @@ def check_equivalence(
         raise EquivalenceError(f"{name} differ: logits {shapes}; nothing was exported")
     errors = _errors(expected, found)
     order = np.argsort(np.where(np.isfinite(errors), errors, np.inf))
+    order = order if among is None else order[among[order]]
     picture = int(order[round(quantile * (len(order) - 1))])
     error = float(errors[picture])
     if not error <= tolerance:

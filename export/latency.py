@@ -9,7 +9,6 @@ import numpy as np
 
 from secateur.export.tflite import LiteModel
 
-WARM_UP_RUNS = 10
 RUNS_PER_ROUND = 10
 
 
@@ -41,7 +40,8 @@ def measure(
     times: dict[str, list[float]] = {name: [] for name in paths}
     generator = np.random.default_rng(0)
     for model in models.values():
-        model.predict(generator.uniform(0, 255, (WARM_UP_RUNS, *model.input_shape[1:])))
+        model.fill(generator)
+        _turn(model)  # the first ones find cold caches
     begin = time.monotonic()
     for k in range(rounds):
         if k >= 3 and time.monotonic() - begin > seconds:

@@ -161,6 +161,12 @@ def notes(result: Mapping) -> list[str]:
     if "macs_method" in result.get("pruned", {}):
         dense, own = result["dense"]["macs"], result["pruned"]["macs_method"]
         notes.append(f"MACs by the method's own count: {_count(own)}, {_fewer(dense, own)}")
+    if "macs_quantiles" in result:
+        found = {name: _count(value) for name, value in result["macs_quantiles"].items()}
+        notes.append(
+            f"MACs by picture: least {found['least']}, 10 % below {found['p10']}, median {found['median']}, 10 % above "
+            f"{found['p90']}, most {found['most']}"
+        )
     notes += [_quantized(result, models, name) for name in ("float16", "int8") if name in result]
     errors = {
         key: value for key, value in result["equivalence"].items() if isinstance(value, float) and key != "tolerance"

@@ -20,8 +20,8 @@ def to_tflite(model: keras.Model, quantize: str = "none", calibration: np.ndarra
 
     Args:
         quantize: "none"; "float16" stores the weights in half precision; "int8" computes in 8-bit integers and takes
-            uint8 pictures (logits stay float32).
-        calibration: for "int8": training pictures [N, H, W, C], whose activations set the ranges.
+            uint8 pictures, or int8 where the calibration is not one of pictures 0 to 255 (logits stay float32).
+        calibration: for "int8": training pictures [N, ...], whose activations set the ranges.
     """
     fixed = _with_batch_of_one(to_stock(model))
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -31,10 +31,11 @@ def to_tflite(model: keras.Model, quantize: str = "none", calibration: np.ndarra
     if quantize == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if quantize == "int8":
-        pictures = _with_full_range(calibration)
+        are_bytes = calibration.min() >= 0 and 1 < calibration.max() <= 255
+        pictures = _with_full_range(calibration) if are_bytes else np.asarray(calibration, np.float32)
         converter.representative_dataset = lambda: ([picture[None]] for picture in pictures)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = tf.uint8
+        converter.inference_input_type = tf.uint8 if are_bytes else tf.int8
     with quiet(), warnings.catch_warnings():
         # TensorFlow asks for the ranges of the old converter, although it has the calibration.
         warnings.filterwarnings("ignore", message="Statistics for quantized inputs")
@@ -50,16 +51,16 @@ def save_tflite(
 
 def _with_full_range(pictures: np.ndarray) -> np.ndarray:
     """The pictures with one black and one white corner value, so that the input's scale is exactly 1."""
-    pictures = np.array(pictures, np.float32)
-    pictures[:, 0, 0, 0], pictures[:, -1, -1, -1] = 0.0, 255.0
-    return pictures
+    flat = np.array(pictures, np.float32).reshape(len(pictures), -1)
+    flat[:, 0], flat[:, -1] = 0.0, 255.0
+    return flat.reshape(np.shape(pictures))
 
 
 def _with_batch_of_one(model: keras.Model) -> keras.Model:
     """The same model with the batch written into its shapes, which lets LiteRT plan its memory once."""
-    tensor = model.inputs[0]
-    inputs = keras.Input(batch_shape=(1, *tensor.shape[1:]), dtype=tensor.dtype, name=tensor.name)
-    return keras.Model(inputs, model(inputs), name=model.name)
+    inputs = [keras.Input(batch_shape=(1, *t.shape[1:]), dtype=t.dtype, name=t.name) for t in model.inputs]
+    packed = keras.tree.pack_sequence_as(model.input, inputs)
+    return keras.Model(packed, model(packed), name=model.name)
 
 
 class LiteModel:
@@ -97,8 +98,18 @@ class LiteModel:
             logits.append(self._interpreter.get_tensor(self._output["index"])[0])
         return np.stack(logits)
 
+    def fill(self, generator: np.random.Generator) -> None:
+        """Set every input, for runs whose answer does not matter: random pixel values, and 0, 1, 2, ... for numbers.
+
+        A model of one layer alone may read the numbers of the channels that it is given, int32, beside their values.
+        """
+        for details in self._interpreter.get_input_details():
+            shape, kind = details["shape"], details["dtype"]
+            values = np.arange(np.prod(shape)) if kind == np.int32 else generator.uniform(0, 255, np.prod(shape))
+            self._interpreter.set_tensor(details["index"], values.reshape(shape).astype(kind))
+
     def run(self) -> None:
-        """One inference on the input that was set last."""
+        """One inference on the inputs that were set last."""
         self._interpreter.invoke()
 
     def delegated_share(self) -> float:

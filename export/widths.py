@@ -1,5 +1,7 @@
 """Widths by what they cost, measured time above all."""
 
+import functools
+import math
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
@@ -8,13 +10,20 @@ import keras
 from secateur.export.latency import measure
 from secateur.export.tflite import save_tflite
 from secateur.pruning import ChannelGraph, cost, shrink
+from secateur.pruning.descent import descent, levels_of, shares_of
+from secateur.pruning.latency_table import LatencyTable, Timer
 from secateur.pruning.widths import Family, WidthCost, Widths, first_channels, fitted, multiple_of, rounded
 
 MULTIPLES = (1, 2, 4, 8, 16)
+# What a latency's own family is compared with.
+USUAL_MULTIPLE = 8
+NAMES = {"macs": "MACs", "params": "parameters"}
 # Halvings of the range of shares, for a cost that is counted, built and counted, or measured.
 STEPS = {"macs": 24, "params": 10, "latency": 7}
 # Of a time: what the clock cannot tell, and how many plans are timed again.
 SLACK, NB_FINALISTS = 0.02, 6
+# Of a layer alone, ten runs each.
+LAYER_ROUNDS = 5
 
 
 def widths_for_target(
@@ -31,7 +40,8 @@ def widths_for_target(
     Args:
         kind: "macs", "params" or "latency" (LiteRT, one thread).
         model: what is narrowed; `dense` itself, or what earlier rounds left of it.
-        channel_multiple: widths are rounded to multiples of this; with "auto" a latency is looked for with several.
+        channel_multiple: widths are rounded to multiples of this; with "auto" a latency is looked for with those that
+            suit each group.
         folder: for files that are timed.
     """
     counted, multiple = WidthCost(model, ChannelGraph(model)), multiple_of(channel_multiple)
@@ -40,12 +50,31 @@ def widths_for_target(
         "params": lambda widths: cost.params(shrink(model, first_channels(widths))) / cost.params(dense),
     }
     if kind in costs:
-        return fitted(lambda x: rounded(family(x), multiple, counted), costs[kind], share, STEPS[kind])
+        unit = f"of the dense network's {NAMES[kind]}"
+        remedy = f"raise target_{kind}"
+        return fitted(lambda x: rounded(family(x), multiple, counted), costs[kind], share, STEPS[kind], unit, remedy)
+    own = None if channel_multiple == "auto" else multiple
     families = [
-        lambda x, k=k: rounded(family(x), k, counted)
-        for k in (MULTIPLES if channel_multiple == "auto" else (multiple,))
+        _family_by_time(model, family, own, functools.partial(_milliseconds, folder)),
+        lambda x: rounded(family(x), own or USUAL_MULTIPLE, counted),
     ]
     return _widths_by_time(share, families, counted, lambda plans: relative_latencies(dense, model, plans, folder))
+
+
+def _family_by_time(model: keras.Model, family: Family, multiple: int | None, timer: Timer) -> Family:
+    """The plans that lose least, as `family` sees it, for the time that they save; 1 is the widest, 0 the narrowest."""
+    graph = ChannelGraph(model)
+    levels = {name: levels_of(graph.groups[name].size, multiple) for name in family(1.0)}
+    plans = descent(shares_of(family, levels), LatencyTable(graph, timer).milliseconds)
+    most = plans[-1][1]
+    return lambda x: next(widths for widths, saved in plans if saved >= (1 - x) * most)
+
+
+def _milliseconds(folder: pathlib.Path, networks: Mapping[str, keras.Model]) -> dict[str, float]:
+    files = {name: folder / f"layer_{name}.tflite" for name in networks}
+    for name, network in networks.items():
+        save_tflite(network, files[name])
+    return {name: found.median for name, found in measure(files, rounds=LAYER_ROUNDS).items()}
 
 
 def _widths_by_time(
@@ -77,20 +106,24 @@ def _widths_by_time(
     return dict(plans[best])
 
 
-def fastest_multiple(model: keras.Model, exact: Widths, folder: pathlib.Path) -> dict:
+def fastest_multiple(model: keras.Model, exact: Widths, folder: pathlib.Path, most_params: float = math.inf) -> dict:
     """Of the widths rounded to several multiples, at no more MACs than the exact ones, those that LiteRT runs fastest.
 
     Args:
         folder: for the files that are timed.
+        most_params: what has more parameters is left out.
 
     Returns:
         {"widths", "multiple", "milliseconds": {multiple: median}}, JSON-able.
     """
-    cost = WidthCost(model, ChannelGraph(model))
-    candidates = {str(multiple): dict(rounded(exact, multiple, cost)) for multiple in MULTIPLES}
-    files = {name: folder / f"multiple_{name}.tflite" for name in candidates}
+    counted = WidthCost(model, ChannelGraph(model))
+    candidates = {str(multiple): dict(rounded(exact, multiple, counted)) for multiple in MULTIPLES}
+    files = {}
     for name, widths in candidates.items():
-        save_tflite(shrink(model, first_channels(widths)), files[name])
+        narrow = shrink(model, first_channels(widths))
+        if cost.params(narrow) <= most_params:
+            files[name] = folder / f"multiple_{name}.tflite"
+            save_tflite(narrow, files[name])
     measured = {name: latency.median for name, latency in measure(files).items()}
     best = min(measured, key=measured.__getitem__)
     return {"widths": candidates[best], "multiple": int(best), "milliseconds": measured}

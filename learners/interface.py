@@ -1,8 +1,9 @@
 """What the runner asks of a learner."""
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import keras
+import numpy as np
 
 
 class Learner(Protocol):
@@ -33,9 +34,25 @@ class Learner(Protocol):
 class DecidesByPicture(Protocol):
     """A learner whose network does something else for each picture, which needs a form of its own in LiteRT.
 
-    On single pictures its forms may differ, where sums in another order decide a near-tie otherwise: the gate looks at
-    the median picture, and the share of those that differ is reported.
+    Where sums in another order decide a near-tie otherwise, its forms differ on a picture. So `margins` tells the gate
+    (`check_decisions`) which pictures have no near-tie: these must all agree, as the median picture must, and
+    the share of pictures that differ is reported.
     """
 
     def export_lite(self) -> keras.Model:
         """The function of `export`'s model on one picture."""
+
+    def margins(self, pictures: np.ndarray) -> np.ndarray:
+        """How clear the least clear decision is for each picture [N, H, W, C], [N].
+
+        The difference between what wins and what loses, relative to the sums of magnitudes that both come from.
+        """
+
+
+@runtime_checkable
+class ChecksFirst(Protocol):
+    """A learner that does not take every network."""
+
+    @staticmethod
+    def check(config: Any, task: Any) -> None:
+        """Raise a UsageError for what can be told before anything, the dense model included, is trained."""

@@ -13,6 +13,7 @@ from secateur.learners import registry
 from secateur.nets import pipeline
 from secateur.nets.runs import How, Where, hash_of_weights
 from secateur.pruning.calls import functional, new_layer
+from secateur.pruning.checks import check_model
 from secateur.training import precision
 from secateur.training.task import Recipe, Task, cross_entropy
 from secateur.utils.errors import UsageError
@@ -57,6 +58,7 @@ def prune(
         UsageError, RunError: in one line what is wrong and what helps.
     """
     start = functional(model)
+    check_model(start, loss is cross_entropy)
     folder = pathlib.Path(directory)
     path = folder / f"{model.name}_{hash_of_weights(start)}.keras"
     if not path.is_file():

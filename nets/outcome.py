@@ -6,6 +6,7 @@ import hashlib
 import json
 import pathlib
 import subprocess
+from collections.abc import Callable
 from importlib import metadata
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import keras
 import numpy as np
 
 from secateur import export
+from secateur.export.decisions import check_decisions, decision_facts
 from secateur.learners.interface import DecidesByPicture
 from secateur.nets.runs import How, Where, saved_path
 from secateur.pruning import cost
@@ -34,13 +36,13 @@ def hand_over(task: Task, learner_name: str, learner: Any, run: Run, where: Wher
     (own,) = models
     if task.pretrained:
         models = {"dense": load_pretrained(task), **models}
-    files, errors, flips = {}, {}, {}
+    files, errors, decided = {}, {}, {}
     for name, model in models.items():
         forms = _Forms(model)
         if name == own and isinstance(learner, DecidesByPicture):
-            forms = _Forms(model, learner.export_lite())
+            forms = _Forms(model, learner.export_lite(), learner.margins)
         names = how.export_formats if name == own else export.ALWAYS
-        files[name], errors[name], flips[name] = _export(name, forms, folder, names, data, run.seed)
+        files[name], errors[name], decided[name] = _export(name, forms, folder, names, data, run.seed)
     export.write_labels(folder / "labels.txt", data.labels)
     if not task.pretrained and not (saved := saved_path(task, where, run.config)).is_file():
         export.save_keras(models["dense"], saved)
@@ -65,7 +67,7 @@ def hand_over(task: Task, learner_name: str, learner: Any, run: Run, where: Wher
             "shrunk_vs_tflite": errors[own]["tflite"],
             "tolerance": export.TFLITE_TOLERANCE,
             "formats": errors[own],
-            "flips": flips[own],
+            **({"decisions": decided[own]} if decided[own] else {}),
         },
         "seconds": run.seconds,
         "machine": export.machine_facts(),
@@ -77,36 +79,45 @@ def hand_over(task: Task, learner_name: str, learner: Any, run: Run, where: Wher
 
 
 class _Forms(NamedTuple):
-    """A stock model, and the one for LiteRT if that is another, which then may flip on single pictures."""
+    """A stock model; for one that decides picture by picture also that for LiteRT, and how clear its decisions are."""
 
     model: keras.Model
     lite: keras.Model | None = None
+    margins: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 def _export(
     name: str, forms: _Forms, folder: pathlib.Path, formats: tuple[str, ...], data: Dataset, seed: int
-) -> tuple[dict[str, str], dict[str, float], dict[str, float]]:
-    """The files of a stock model by format, how far each one's logits on test pictures are from the model's, and for
-    forms that decide near-ties on their own on which share of the pictures they differ.
+) -> tuple[dict[str, str], dict[str, float], dict]:
+    """The files of a stock model by format, how far each one's logits on test pictures are from the model's, and the
+    `decision_facts` of a network that decides picture by picture.
     """
     stem = "dense" if name == "dense" else "model"
     calibration = data.pictures(NB_PICTURES_CALIBRATION, seed)
-    pictures = np.concatenate([images.numpy() for images, _ in data.eval_batches(64, export.NB_PICTURES_CHECKED)])
+    batches = list(data.eval_batches(64, export.NB_PICTURES_CHECKED))
+    pictures, labels = (np.concatenate([part.numpy() for part in parts]) for parts in zip(*batches, strict=True))
     expected = export.logits_of(forms.model, pictures)
-    paths, errors, flips = {}, {}, {}
+    margins = forms.margins(pictures) if forms.margins else None
+    paths, errors, logits = {}, {}, {}
     for key in formats:
         kind = export.FORMATS[key]
         path = folder / f"{stem}{kind.suffix}"
         lite = forms.lite if key.startswith("tflite") else None
         kind.save(lite or forms.model, path, calibration)
-        found = kind.logits(path, pictures)
-        title = f"{name} model and its {key} file"
-        quantile = 0.5 if lite else kind.quantile
-        if lite:
-            flips[key] = export.share_of_flips(expected, found, kind.tolerance)
-        errors[key] = export.check_equivalence(title, expected, found, kind.tolerance, quantile)
+        logits[key] = kind.logits(path, pictures)
+        errors[key] = _check(f"{name} model and its {key} file", key, expected, logits[key], margins)
         paths[key] = str(path)
-    return paths, errors, flips
+    return paths, errors, {} if margins is None else decision_facts(expected, logits, margins, labels)
+
+
+def _check(title: str, key: str, expected: np.ndarray, found: np.ndarray, margins: np.ndarray | None) -> float:
+    """The gate that suits a format and, where there are margins, a network that decides picture by picture."""
+    kind = export.FORMATS[key]
+    if margins is None:
+        return export.check_equivalence(title, expected, found, kind.tolerance, kind.quantile)
+    if export.is_quantized(key):  # rounded weights turn many decisions
+        return export.check_equivalence(title, expected, found, kind.tolerance, quantile=0.5)
+    return check_decisions(title, expected, found, kind.tolerance, margins)
 
 
 def _measured(models: dict, files: dict, data: Dataset, task: Task, how: How, run: Run) -> dict:

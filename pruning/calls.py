@@ -1,10 +1,12 @@
 """The calls of a functional model, in the order in which they run."""
 
+import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 
 from secateur.utils.errors import UsageError
 
@@ -40,7 +42,8 @@ class Record(NamedTuple):
 def functional(model: keras.Model) -> keras.Model:
     """The model as one functional graph: itself, or a flat copy of a Sequential or of a model that holds models.
 
-    Layers of nested models keep their names; a name that occurs twice gets its model's name in front.
+    Layers of nested models keep their names; a name that occurs twice gets the names of its models in front, and a
+    number where that is not enough.
 
     Raises:
         UsageError: a subclassed or unbuilt model, which has no graph to read, at the top or inside.
@@ -62,12 +65,32 @@ def new_layer(layer: keras.layers.Layer, **changes: Any) -> keras.layers.Layer:
 
     Args:
         changes: configuration entries that are to be different.
+
+    Raises:
+        UsageError: the configuration does not tell everything, or names a function or class that is not registered.
     """
     if type(layer) is keras.layers.Lambda:
         # Its configuration holds the function as byte code, which Keras does not read back; the function is at hand.
         known = {"name": layer.name, "arguments": layer.arguments, "mask": layer.mask, "dtype": layer.dtype_policy}
         return keras.layers.Lambda(layer.function, output_shape=layer._output_shape, **(known | changes))
-    return type(layer).from_config(layer.get_config() | changes)
+    try:
+        return type(layer).from_config(layer.get_config() | changes)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"{layer.name} ({type(layer).__name__}) cannot be made again from its get_config(): its own classes and "
+            f"functions need @keras.saving.register_keras_serializable() ({str(error).splitlines()[0]})"
+        ) from error
+
+
+def set_weights(target: keras.layers.Layer, weights: Sequence[np.ndarray]) -> None:
+    """Give a layer or a model its weights, as its method does, and renew what layers computed from their old ones.
+
+    `Normalization` works with constants that it makes of its weights when it is built, adapted or loaded.
+    """
+    target.set_weights(weights)
+    for layer in _layers_inside(target):
+        if hasattr(layer, "finalize_state"):
+            layer.finalize_state()
 
 
 def record(model: keras.Model) -> Record:
@@ -105,7 +128,8 @@ class _Flattener:
 
     def __init__(self, model: keras.Model):
         self._model = model
-        self._taken = Counter(_layer_names(model))
+        self._taken = Counter(layer.name for layer in _layers_inside(model))
+        self._given: set[str] = set()
         self._layers: dict[int, keras.layers.Layer] = {}
 
     def flat(self) -> keras.Model:
@@ -125,7 +149,7 @@ class _Flattener:
         for call in known.calls:
             args, kwargs = replaced(call.arguments, values)
             if isinstance(call.layer, keras.Model):
-                results = self._replay(call.layer, tensors(args), f"{call.layer.name}_")
+                results = self._replay(call.layer, tensors(args), f"{prefix}{call.layer.name}_")
             else:
                 results = self._call(call.layer, args, kwargs, prefix)
             values |= {id(t): x for t, x in zip(call.outputs, results, strict=True)}
@@ -133,18 +157,25 @@ class _Flattener:
 
     def _call(self, layer: keras.layers.Layer, args: tuple, kwargs: dict, prefix: str) -> list[Any]:
         if id(layer) not in self._layers:
-            name = layer.name if self._taken[layer.name] == 1 else f"{prefix}{layer.name}"
-            self._layers[id(layer)] = new_layer(layer, name=name)
+            self._layers[id(layer)] = new_layer(layer, name=self._name(layer, prefix))
         copy = self._layers[id(layer)]
         results = keras.tree.flatten(copy(*args, **kwargs))
         if getattr(layer, "weights", None):
-            copy.set_weights(layer.get_weights())
+            set_weights(copy, layer.get_weights())
         return results
 
+    def _name(self, layer: keras.layers.Layer, prefix: str) -> str:
+        name = layer.name if self._taken[layer.name] == 1 else f"{prefix}{layer.name}"
+        names = itertools.chain([name], (f"{name}_{k}" for k in itertools.count(2)))
+        free = next(n for n in names if n not in self._given and (n == layer.name or n not in self._taken))
+        self._given.add(free)
+        return free
 
-def _layer_names(model: keras.Model) -> list[str]:
-    """Of all layers at every depth, a layer once."""
-    names: list[str] = []
-    for layer in model.layers:
-        names += _layer_names(layer) if isinstance(layer, keras.Model) else [layer.name]
-    return names
+
+def _layers_inside(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+    """The layers of a model at every depth, not the models; of a layer, itself."""
+    if isinstance(layer, keras.Model):
+        for inner in layer.layers:
+            yield from _layers_inside(inner)
+    else:
+        yield layer

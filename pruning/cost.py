@@ -40,15 +40,20 @@ def params(model: keras.Model) -> int:
 
 
 def call_macs(call: Call) -> int:
+    return sum(kernel_macs(call))
+
+
+def kernel_macs(call: Call) -> list[int]:
+    """Multiply-accumulates of each kernel of a call's layer, in the order of its weights; none for other layers."""
     layer = call.layer
     if isinstance(layer, SEPARABLE):
         kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
-        return sum(math.prod(kernel.shape) for kernel in kernels) * _places(call.outputs[0])
+        return [math.prod(kernel.shape) * _places(call.outputs[0]) for kernel in kernels]
     if isinstance(layer, TRANSPOSED):
-        return math.prod(layer.kernel.shape) * _places(call.inputs[0])
+        return [math.prod(layer.kernel.shape) * _places(call.inputs[0])]
     if isinstance(layer, PLAIN):
-        return math.prod(layer.kernel.shape) * _places(call.outputs[0])
-    return 0
+        return [math.prod(layer.kernel.shape) * _places(call.outputs[0])]
+    return []
 
 
 def _places(tensor: keras.KerasTensor) -> int:

@@ -80,7 +80,7 @@ class Flows:
     def _walk_producer(self, call: Call, rule: rules.Makes, flow: np.ndarray) -> None:
         name, made = call.layer.name, self._new(call.outputs[0])
         if rules.mixes_channels(call.layer):
-            self._freeze([made], f"the activation of {name} mixes them")
+            self._freeze([made], f"the activation of {name} has no rule and may mix them")
         # A grouped convolution stays one if each of its groups loses the same channels.
         groups = rules.nb_groups(call.layer)
         self._sets.join(made, np.tile(made[: len(made) // groups], groups))

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from secateur.pruning.calls import Call, new_layer, record, replaced
+from secateur.pruning.calls import Call, new_layer, record, replaced, set_weights
 
 
 def replay(model: keras.Model, instead: Callable[[Call, Any], Any]) -> keras.Model:
@@ -24,7 +24,7 @@ def replay(model: keras.Model, instead: Callable[[Call, Any], Any]) -> keras.Mod
             copies[call.layer.name] = new_layer(call.layer)
         outputs = copies[call.layer.name](*args, **kwargs)
         if getattr(call.layer, "weights", None):
-            copies[call.layer.name].set_weights(call.layer.get_weights())
+            set_weights(copies[call.layer.name], call.layer.get_weights())
         return outputs
 
     (source,) = recorded.inputs

@@ -5,6 +5,7 @@ A flow is an integer array [C]: the channel number of every position of a tensor
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -127,8 +128,18 @@ DEPTHWISE_BY_GROUPS = Passes(
 )
 RESHAPING = Passes(constant=False, flow=_rearranged)
 
+# Activations that treat every number alone; what a user registers joins them. All others may mix channels.
+_ELEMENTWISE_FUNCTIONS = tuple(
+    getattr(keras.activations, name)
+    for name in (
+        "celu", "elu", "exponential", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu",
+        "linear", "log_sigmoid", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "soft_shrink", "softplus",
+        "softsign", "sparse_plus", "sparse_sigmoid", "squareplus", "tanh", "tanh_shrink", "threshold",
+    )
+)  # fmt: skip
 _CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
-_RULES: dict[type, Rule] = {
+_RULES: dict[Any, Rule] = {
+    **dict.fromkeys(_ELEMENTWISE_FUNCTIONS, ELEMENTWISE),
     **dict.fromkeys(_CONVOLUTIONS, CONVOLUTION),
     **dict.fromkeys((layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose), TRANSPOSED),
     **dict.fromkeys((layers.SeparableConv1D, layers.SeparableConv2D), SEPARABLE),
@@ -174,15 +185,14 @@ _INTERNAL: dict[str, Rule] = {
         ("Relu", "Relu6", "Sigmoid", "HardSigmoid", "HardSwish", "Silu", "Tanh", "Gelu", "Elu"), ELEMENTWISE
     ),
 }
-# Activations that mix channels.
-MIXING = ("softmax", "log_softmax", "sparsemax")
 SPATIAL_SUFFIX = ("Pooling", "UpSampling", "Cropping")
 
 
-def register_rule(kind: type, rule: Rule) -> None:
+def register_rule(kind: type | Callable, rule: Rule) -> None:
     """Tell how a layer class of one's own treats channels; without it they stay, since a guess could be wrong.
 
-    Subclasses need a rule of their own.
+    Subclasses need a rule of their own. An activation function that treats every number alone is registered as
+    `ELEMENTWISE`.
     """
     _RULES[kind] = rule
 
@@ -219,9 +229,10 @@ def nb_groups(layer: keras.layers.Layer) -> int:
 
 
 def mixes_channels(layer: keras.layers.Layer) -> bool:
-    """Whether the layer's own activation reads several channels at once."""
-    name = getattr(getattr(layer, "activation", None), "__name__", "")
-    return isinstance(layer, layers.Softmax) or name in MIXING
+    """Whether the layer's own activation may read several channels at once: nobody said that it does not."""
+    activation = getattr(layer, "activation", None)
+    key = type(activation) if isinstance(activation, layers.Layer) else activation
+    return activation is not None and _RULES.get(key) is not ELEMENTWISE
 
 
 def mixes_places(layer: keras.layers.Layer) -> bool:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from secateur.pruning import rules
-from secateur.pruning.calls import Call, new_layer, replaced
+from secateur.pruning.calls import Call, new_layer, replaced, set_weights
 from secateur.pruning.channel_graph import ChannelGraph, Keep
 from secateur.pruning.liveness import State
 
@@ -25,7 +25,7 @@ def mask(model: keras.Model | ChannelGraph, keep: Keep) -> keras.Model:
     graph = _graph(model)
     removed = np.array(sorted(graph.removed(keep)), int)
     copy = keras.models.clone_model(graph.model, clone_function=new_layer)
-    copy.set_weights(graph.model.get_weights())
+    set_weights(copy, graph.model.get_weights())
     for name, flow in graph.flows.consumers.items():
         layer = copy.get_layer(name)
         read, _ = rules.axes_of(layer)[0]
@@ -88,7 +88,7 @@ class _Builder:
         layer = self._layer(call)
         outputs = keras.tree.flatten(layer(*args, **kwargs))
         if getattr(layer, "weights", None):
-            layer.set_weights(self._sliced_weights(call))
+            set_weights(layer, self._sliced_weights(call))
         return {id(t): x for t, x in zip(call.outputs, outputs, strict=True)}
 
     def _layer(self, call: Call) -> keras.layers.Layer:
@@ -133,7 +133,7 @@ class _Builder:
         batch = np.reshape(vector, (1,) * (len(source.shape) - 1) + vector.shape)
         layer = self._layer(call)
         layer.build(batch.shape)
-        layer.set_weights(self._sliced_weights(call))
+        set_weights(layer, self._sliced_weights(call))
         # Inference is what a call without `training` means.
         return keras.ops.convert_to_numpy(layer(batch)).reshape(-1)
 

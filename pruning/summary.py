@@ -8,6 +8,8 @@ from secateur.pruning.groups import ChannelGroup
 from secateur.utils.svg import picture
 
 ROW, LEFT, UNIT, WIDTH = 26, 240, 36, 1100
+# Of the groups that a line of `reasons` names.
+NB_REASONS = 3
 
 
 def table(groups: Mapping[str, ChannelGroup]) -> str:
@@ -26,6 +28,14 @@ def table(groups: Mapping[str, ChannelGroup]) -> str:
     ]
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def reasons(groups: Mapping[str, ChannelGroup]) -> str:
+    """Why channels stay, in one line: the first few groups that cannot be pruned."""
+    found = [f"{group.name} ({group.reason})" for group in groups.values() if not group.prunable]
+    more = [f"{len(found) - NB_REASONS} more"] if len(found) > NB_REASONS else []
+    stay = f"must stay: {', '.join([*found[:NB_REASONS], *more])}; " if found else ""
+    return f"{stay}ChannelGraph(model).summary() lists all groups"
 
 
 def svg(groups: Mapping[str, ChannelGroup], title: str) -> str:

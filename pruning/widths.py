@@ -7,8 +7,9 @@ import keras
 import numpy as np
 
 from secateur.pruning import rules
+from secateur.pruning.calls import Call
 from secateur.pruning.channel_graph import ChannelGraph, Keep
-from secateur.pruning.cost import layer_macs
+from secateur.pruning.cost import kernel_macs
 from secateur.utils.errors import UsageError
 
 Widths = Mapping[str, int]
@@ -19,21 +20,15 @@ Family = Callable[[float], Widths]
 class WidthCost:
     """The multiply-accumulates of a network as a function of the widths of its channel groups.
 
-    A layer costs in proportion to the channels that it reads and to those that it makes, so nothing has to be built to
+    A kernel costs in proportion to the channels that it reads and to those that it makes, so nothing has to be built to
     know it. Exact for plans that leave each group at least one channel, where layers touch groups as a whole; a layer
     that makes or reads a part of a group (a branch whose concatenation is added to something) counts by proportion.
     """
 
     def __init__(self, model: keras.Model, graph: ChannelGraph):
         self.sizes = {name: group.size for name, group in graph.groups.items()}
-        self._terms: list[tuple[int, list[dict[str, float]]]] = []
-        macs = layer_macs(model)
-        layers = {call.layer.name: call for call in graph.record.calls}
-        for name, count in macs.items():
-            ends = [layers[name].inputs[0]]
-            if rules.makes(layers[name].layer):
-                ends += layers[name].outputs[:1]
-            self._terms.append((count, [_shares(graph, tensor) for tensor in ends]))
+        # Of each kernel: its cost at full width, and the groups behind its axes of channels.
+        self._terms = [term for call in graph.record.calls for term in _terms_of(call, graph)]
 
     def macs(self, widths: Widths) -> int:
         """Of the whole network; groups not named keep their size."""
@@ -44,7 +39,26 @@ class WidthCost:
         return round(float(total))
 
 
-def fitted(widths_at: Callable[[float], Widths], cost: Callable[[Widths], float], budget: float, steps: int) -> Widths:
+def _terms_of(call: Call, graph: ChannelGraph) -> list[tuple[int, list[dict[str, float]]]]:
+    counts = kernel_macs(call)
+    if not counts:
+        return []
+    ends = [group_shares(graph, tensor) for tensor in (call.inputs[0], call.outputs[0])]
+    axes_of_kernels = rules.axes_of(call.layer)[: len(counts)]
+    return [
+        (count, [end for end, axis in zip(ends, axes, strict=True) if axis is not None])
+        for count, axes in zip(counts, axes_of_kernels, strict=True)
+    ]
+
+
+def fitted(
+    widths_at: Callable[[float], Widths],
+    cost: Callable[[Widths], float],
+    budget: float,
+    steps: int,
+    unit: str = "of the dense network's cost",
+    remedy: str = "raise the target",
+) -> Widths:
     """The widest plan of a family within a budget.
 
     Args:
@@ -52,6 +66,7 @@ def fitted(widths_at: Callable[[float], Widths], cost: Callable[[Widths], float]
         cost: of widths, by counting or by measuring.
         budget: in the unit of `cost`.
         steps: evaluations of `cost`; each halves what is left of the range.
+        unit, remedy: for the error: what the budget counts, and what helps.
 
     Raises:
         UsageError: even the narrowest plan costs more.
@@ -60,7 +75,7 @@ def fitted(widths_at: Callable[[float], Widths], cost: Callable[[Widths], float]
     best = widths_at(0.0)
     least = cost(best)
     if least > budget:
-        raise UsageError(f"the narrowest network still costs {least:.4g}, more than the target {budget:.4g}: raise it")
+        raise UsageError(f"the narrowest network still costs {least:.4g} {unit}, more than {budget:.4g}: {remedy}")
     for _ in range(steps):
         middle = (low + high) / 2
         widths = widths_at(middle)
@@ -104,7 +119,7 @@ def global_widths(
     return {name: max(1, round(float(shares[name]) * len(values))) for name, values in scores.items()}
 
 
-def _shares(graph: ChannelGraph, tensor: keras.KerasTensor) -> dict[str, float]:
+def group_shares(graph: ChannelGraph, tensor: keras.KerasTensor) -> dict[str, float]:
     """The share of each group among a tensor's channels; "" stands for channels of no group."""
     groups = [graph.group_of(number) for number in graph.flows.of(tensor).tolist()]
     return {group: count / len(groups) for group, count in collections.Counter(groups).items()}

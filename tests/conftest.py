@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import pytest
 
+from secateur.pruning.calls import set_weights
+
 # Tracing makes millions of objects that live on: looking through them at the usual pace takes a tenth of the time.
 gc.set_threshold(100_000, 20, 10)
-
-from secateur.pruning.calls import set_weights
 
 
 @pytest.fixture(autouse=True)

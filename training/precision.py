@@ -2,7 +2,7 @@
 
 import keras
 
-from secateur.pruning.calls import new_layer
+from secateur.pruning.calls import functional, new_layer, set_weights
 from secateur.training.layers import FusedBatchNormalization, SynchronizedBatchNormalization
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -33,17 +33,18 @@ def cpu_has_bfloat16(cpuinfo: str = "/proc/cpuinfo") -> bool:
 
 
 def to_training(model: keras.Model, precision: str = "float32", sync_bn: bool = False) -> keras.Model:
-    """A copy of a functional model for training: fused batch norms, `precision` inside, float32 at both ends.
+    """A copy of a model for training: fused batch norms, `precision` inside, float32 at both ends.
 
     Args:
-        model: any functional model; it is not changed.
+        model: functional or Sequential, also with models inside; it is not changed.
         precision: "float32", "bfloat16" or "float16"; variables stay float32, and so do in "bfloat16" the layers that
             read or make fewer than 16 channels.
         sync_bn: batch norms take the statistics of all workers' pictures.
 
     Returns:
-        A model with the same layer names and the same weights.
+        One flat functional model with the same layer names and the same weights.
     """
+    model = functional(model)
     policy = POLICIES[precision]
     last = set(model.output_names)
 
@@ -59,7 +60,7 @@ def to_training(model: keras.Model, precision: str = "float32", sync_bn: bool = 
         return new_layer(layer, dtype=precise)
 
     copied = keras.models.clone_model(model, clone_function=copy)
-    copied.set_weights(model.get_weights())
+    set_weights(copied, model.get_weights())
     return copied
 
 

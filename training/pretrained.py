@@ -5,7 +5,8 @@ import pathlib
 import keras
 
 from secateur.pruning.calls import functional, set_weights
-from secateur.training.task import Task
+from secateur.pruning.checks import check_model
+from secateur.training.task import Task, cross_entropy
 from secateur.utils.errors import RunError
 
 
@@ -14,12 +15,14 @@ def load_pretrained(task: Task) -> keras.Model:
 
     Raises:
         RunError: no such file, not a readable `.keras` file, or the file of another network.
+        UsageError: a network that cannot go through a run (`check_model`).
     """
     path = pathlib.Path(task.pretrained or "")
     if not path.is_file():
         raise RunError(f"no pretrained model at {path}: train it with --learner full-prec or name one with --save_path")
     saved = load_saved(path)
     model = functional(task.build_model())
+    check_model(model, task.loss is cross_entropy)
     found = [tuple(w.shape) for w in saved.weights]
     expected = [tuple(w.shape) for w in model.weights]
     if found != expected:

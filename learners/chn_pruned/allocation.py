@@ -1,5 +1,6 @@
 """How wide each group becomes: by ratio, or by what the whole network may cost."""
 
+import math
 import pathlib
 from collections.abc import Callable, Collection, Mapping
 
@@ -9,8 +10,17 @@ import numpy as np
 from secateur import export
 from secateur.learners.chn_pruned import ops
 from secateur.learners.chn_pruned.config import ChnPrunedConfig
-from secateur.pruning import ChannelGraph
-from secateur.pruning.widths import Family, Widths, fitted, global_widths, multiple_of, nb_kept, uniform_widths
+from secateur.pruning import ChannelGraph, cost
+from secateur.pruning.widths import (
+    Family,
+    Widths,
+    fitted,
+    global_widths,
+    multiple_of,
+    nb_kept,
+    rounded_up,
+    uniform_widths,
+)
 from secateur.utils.errors import UsageError
 
 Scores = Mapping[str, np.ndarray]
@@ -51,21 +61,21 @@ def allocate(
         family: what `--chn_ranking` stands for.
         folder: for files that are timed.
     """
-    ratio = part * config.chn_prune_ratio
+    ratio, most_params = part * config.chn_prune_ratio, math.inf
     if config.target:
         kind, share = config.target
         goal = 1 - part * (1 - share)
         widths = export.widths_for_target(kind, goal, dense, model, family, config.channel_multiple, folder)
         if kind == "latency":
             return widths
+        if kind == "params":
+            most_params = math.floor(goal * cost.params(dense) + 1e-6)
     elif config.chn_ranking == "uniform":
         widths = _by_ratio(config, ratio, dense, groups)
     else:
-        sizes = ChannelGraph(dense).groups
-        left = (1 - ratio) * sum(sizes[name].size for name in groups)
-        widths = fitted(family, lambda widths: sum(widths.values()), left, NB_HALVINGS)
+        widths = _by_one_ranking(config, ratio, dense, groups, family)
     if config.channel_multiple == "auto":
-        widths = export.fastest_multiple(model, widths, folder)["widths"]
+        widths = export.fastest_multiple(model, widths, folder, most_params)["widths"]
     return widths
 
 
@@ -79,3 +89,17 @@ def _by_ratio(config: ChnPrunedConfig, ratio: float, dense: keras.Model, groups:
                 f"{name}, and no shortcut goes around it: choose a ratio below 1"
             )
     return widths
+
+
+def _by_one_ranking(
+    config: ChnPrunedConfig, ratio: float, dense: keras.Model, groups: Collection[str], family: Family
+) -> Widths:
+    graph, multiple = ChannelGraph(dense), multiple_of(config.channel_multiple)
+    sizes = {name: graph.groups[name].size for name in groups}
+    remedy = (
+        f"--chn_ranking {config.chn_ranking} leaves a tenth of every group, so choose a --chn_prune_ratio below "
+        f"{config.chn_prune_ratio:g}, or --chn_ranking uniform"
+    )
+    left = (1 - ratio) * sum(sizes.values())
+    widths = fitted(family, lambda widths: sum(widths.values()), left, NB_HALVINGS, "channels", remedy)
+    return {name: rounded_up(width, sizes[name], multiple) for name, width in widths.items()}

@@ -9,6 +9,7 @@ import tensorflow as tf
 from secateur.learners.chn_pruned import ops
 from secateur.pruning import ChannelGraph, ChannelGroup, rules
 from secateur.training.task import Task
+from secateur.utils.errors import UsageError
 
 FUNCTIONS = {"l1": ops.l1_norms, "l2": ops.l2_norms, "fpgm": ops.distances_to_others}
 
@@ -22,6 +23,9 @@ def scores_of(
         criterion: a name that `--chn_criterion` takes.
         batches: (images, labels), read by the criterion "taylor" alone.
         seed: of the criterion "random".
+
+    Raises:
+        UsageError: the criterion "bn", and channels that no batch norm scales.
     """
     if criterion == "random":
         generator = np.random.default_rng(seed)
@@ -62,10 +66,16 @@ def _filters(graph: ChannelGraph, group: ChannelGroup, arrays: Mapping[str, tupl
 
 def _norm_scales(graph: ChannelGraph, group: ChannelGroup) -> np.ndarray:
     """Sum over the group's batch norms of the magnitude of their scales (Network Slimming, Liu et al., 2017)."""
-    scores = np.zeros(group.size)
+    scores, scaled = np.zeros(group.size), np.zeros(group.size, bool)
     for norm in norms_of(graph, group):
         gamma, places = np.abs(norm.gamma.numpy()), _places(graph, group, norm)
         np.add.at(scores, places[places >= 0], gamma[places >= 0])
+        scaled[places[places >= 0]] = True
+    if not scaled.all():
+        raise UsageError(
+            f"--chn_criterion bn: {np.sum(~scaled)} of the {group.size} channels of {group.name} have no batch norm "
+            "with a scale: choose another criterion, or protect them with --skip_layers"
+        )
     return scores
 
 

@@ -21,6 +21,7 @@ from secateur.learners.chn_pruned.config import ChnPrunedConfig
 from secateur.learners.chn_pruned.criteria import norms_of, scores_of
 from secateur.learners.chn_pruned.sensitivity import scan, sensitivity_widths
 from secateur.pruning import ChannelGraph, ChannelGroup
+from secateur.pruning.summary import reasons
 from secateur.pruning.widths import Family
 from secateur.training.precision import to_training
 from secateur.training.pretrained import load_pretrained
@@ -49,8 +50,7 @@ class ChnPrunedLearner:
             return
         data, config = self.task.load_data(), self.config
         if config.chn_bn_l1:
-            graph = ChannelGraph(dense)
-            norms = [norm.name for group in self._groups(graph) for norm in norms_of(graph, group)]
+            norms = self._norms(ChannelGraph(dense))
             self._train("sparse", config.chn_nb_epochs_bn_l1, data, dict.fromkeys(norms, config.chn_bn_l1))
         for k in range(1, config.chn_nb_rounds + 1):
             self._prune(k, dense, data)
@@ -75,10 +75,6 @@ class ChnPrunedLearner:
         exact = to_training(self._model, "float32")
         graph = ChannelGraph(exact)
         groups = self._groups(graph)
-        if not groups:
-            raise UsageError(
-                f"{exact.name} has no channel group that may be pruned: ChannelGraph(model).summary() says why"
-            )
 
         def choose() -> dict:
             scores = scores_of(self.config.chn_criterion, graph, groups, self.task, self._batches(data), self.run.seed)
@@ -112,15 +108,33 @@ class ChnPrunedLearner:
                     graph, scores, self.task.loss, pictures, lambda k, rise: progress.advance(k, {"rise": rise})
                 )
 
-        # The first round's scan is the same for every target: later runs from the same model find it.
-        key = [self.run.config.get("start"), dataclasses.asdict(self.config), index]
-        if index == 1 and not self.config.chn_bn_l1:
-            names = ("chn_criterion", "chn_scope", "chn_nb_smpls", "skip_layers")
-            key = [self.run.config.get("start"), *(getattr(self.config, name) for name in names), self.run.seed]
-        return functools.partial(sensitivity_widths, self.run.shared("sensitivity", key, measure))
+        return functools.partial(sensitivity_widths, self.run.shared("sensitivity", self._scan_key(index), measure))
+
+    def _scan_key(self, index: int) -> list:
+        """All that decides a round's scan. The first one sees no training, so later runs find it for every target."""
+        if index > 1 or self.config.chn_bn_l1:
+            return [self.run.config, dataclasses.asdict(self.config), index]
+        names = ("chn_criterion", "chn_scope", "chn_nb_smpls", "skip_layers")
+        settings = [getattr(self.config, name) for name in names]
+        begins_with = [self.run.config.get(name) for name in ("start", "data", "loss")]
+        return [begins_with, settings, self._batch_size, self.run.seed]
+
+    def _norms(self, graph: ChannelGraph) -> list[str]:
+        """The batch norms whose scales `--chn_bn_l1` makes sparse."""
+        norms = [norm.name for group in self._groups(graph) for norm in norms_of(graph, group)]
+        if not norms:
+            raise UsageError(
+                f"--chn_bn_l1 {self.config.chn_bn_l1}: no group that is pruned has a batch norm with a scale: leave it "
+                "out"
+            )
+        return norms
 
     def _groups(self, graph: ChannelGraph) -> list[ChannelGroup]:
-        """What may be pruned: the scope's groups, less those that a protected layer makes, passes on or reads."""
+        """What may be pruned: the scope's groups, less those that a protected layer makes, passes on or reads.
+
+        Raises:
+            UsageError: nothing, or a pattern that fits no layer.
+        """
         patterns = [p.strip() for p in (self.config.skip_layers or "").split(",") if p.strip()]
         names = [layer.name for layer in graph.model.layers]
         for pattern in patterns:
@@ -131,11 +145,17 @@ class ChnPrunedLearner:
             touched = (*group.producers, *group.consumers, *group.members)
             return any(fnmatch.filter(touched, pattern) for pattern in patterns)
 
-        return [
+        found = [
             group
             for group in graph.groups.values()
             if group.prunable and not protected(group) and (self.config.chn_scope == "all" or not group.passes_add)
         ]
+        if not found:
+            raise UsageError(
+                f"{graph.model.name} has no channel group that may be pruned with --chn_scope {self.config.chn_scope} "
+                f"and the --skip_layers given; {reasons(graph.groups)}"
+            )
+        return found
 
     @property
     def _batch_size(self) -> int:

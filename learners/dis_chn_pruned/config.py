@@ -13,8 +13,10 @@ class DisChnPrunedConfig:
     """Discrimination-aware channel pruning."""
 
     dcp_prune_ratio: float = option(0.5, "share of the input channels of each convolution to remove, 0 to 1")
-    dcp_nb_stages: int = option(
-        3, "number of pruning stages with a discrimination-aware loss; one more uses the final loss"
+    dcp_nb_stages: int | None = option(
+        None,
+        "number of pruning stages with a discrimination-aware loss; one more uses the final loss (default: 3, or as "
+        "many as the network has places for)",
     )
     dcp_nb_iters_block: int | None = option(
         None, "steps of block-wise fine-tuning per stage (default: the task's recipe)"

@@ -42,11 +42,11 @@ def split_at(model: keras.Model, layers: Sequence[str], output: keras.KerasTenso
     needed = _needed_for(model, output)
     changed: set[int] = set()
     crossing: dict[int, keras.KerasTensor] = {}
-    for layer in model.layers:
-        inputs = _inputs(layer)
+    for layer in model.operations:
+        inputs = keras.tree.flatten(layer.input)
         reached = layer.name in needed and any(id(t) in changed for t in inputs)
         if layer.name in layers or reached:
-            changed.add(id(layer.output))
+            changed |= {id(t) for t in keras.tree.flatten(layer.output)}
             crossing |= {id(t): t for t in inputs if id(t) not in changed}
     frontier = list(crossing.values())
     features = [model.get_layer(name).output for name in layers]
@@ -56,14 +56,10 @@ def split_at(model: keras.Model, layers: Sequence[str], output: keras.KerasTenso
 
 
 def _needed_for(model: keras.Model, output: keras.KerasTensor) -> set[str]:
-    """Names of the layers that `output` depends on."""
+    """Names of the layers and operations that `output` depends on."""
     wanted, names = {id(output)}, set()
-    for layer in reversed(model.layers):
-        if id(layer.output) in wanted:
+    for layer in reversed(model.operations):
+        if wanted & {id(t) for t in keras.tree.flatten(layer.output)}:
             names.add(layer.name)
-            wanted |= {id(t) for t in _inputs(layer)}
+            wanted |= {id(t) for t in keras.tree.flatten(layer.input)}
     return names
-
-
-def _inputs(layer: keras.layers.Layer) -> list[keras.KerasTensor]:
-    return list(layer.input) if isinstance(layer.input, list | tuple) else [layer.input]

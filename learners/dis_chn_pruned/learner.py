@@ -20,6 +20,7 @@ from secateur.learners.dis_chn_pruned.selection import Search, SelectionProblem,
 from secateur.learners.dis_chn_pruned.stages import PruneStage, plan_stages
 from secateur.learners.dis_chn_pruned.widths import planned_widths
 from secateur.pruning import ChannelGraph, ChannelGroup
+from secateur.pruning.summary import reasons
 from secateur.pruning.widths import multiple_of
 from secateur.training import parallel
 from secateur.training.distillation import distillation_loss
@@ -31,6 +32,7 @@ from secateur.training.run import Run
 from secateur.training.steps import scaled_for, train_step
 from secateur.training.task import Dataset, Task
 from secateur.training.train import stream_seed, train_model
+from secateur.utils.errors import UsageError
 
 
 class DisChnPrunedLearner:
@@ -52,6 +54,12 @@ class DisChnPrunedLearner:
         self._graph, config = ChannelGraph(self._original), self.config
         stages = plan_stages(self._original, self._graph, config.dcp_nb_stages, config.dcp_scope)
         groups = [group for stage in stages for group in stage.groups]
+        if not groups:
+            raise UsageError(
+                f"{self._original.name} has no channel group that dis-chn-pruned may prune with --dcp_scope "
+                f"{config.dcp_scope}: it prunes what plain convolutions read, in scope block outside of the residual "
+                f"stream; {reasons(self._graph.groups)}"
+            )
         widths = planned_widths(self._original, self._graph, groups, config, self.run)
         if not config.dcp_adaptive_eps and all(widths[group.name] == group.size for group in groups):
             self.run.say(f"--dcp_prune_ratio {config.dcp_prune_ratio} removes no channel: the model stays as it is")
@@ -81,7 +89,8 @@ class DisChnPrunedLearner:
         recipe, seed = self.task.recipe, stream_seed(self.run, name)
         optimizer = scaled_for(self.run.precision, keras.optimizers.Adam(self.config.dcp_lrn_rate_adam))
         teacher = distillation_loss(self.task, self.run.precision)
-        step = train_step(self._model, optimizer, self.task.loss, recipe.fine_tuning.weight_decay, teacher)
+        decay, nb_heads = recipe.fine_tuning.weight_decay, 1 if stage.head_at else 0
+        step = train_step(self._model, optimizer, self.task.loss, decay, teacher, nb_heads=nb_heads)
 
         def tune() -> None:
             fit(

@@ -9,9 +9,10 @@ import numpy as np
 from secateur.export import measure, save_tflite
 from secateur.export.forms import fastest_forms
 from secateur.learners.fbs.layers import ChannelPruning
-from secateur.learners.fbs.skipping import DENSE, OUTPUTS, SKIP, Value, build, formed, keeps_compact, whole
+from secateur.learners.fbs.skipping import DENSE, OUTPUTS, SKIP, Value, build, formed, whole
+from secateur.learners.fbs.structure import keeps_compact, readers_of
 from secateur.pruning import cost
-from secateur.pruning.calls import Call, Record, record
+from secateur.pruning.calls import Call, record
 
 
 def fastest(model: keras.Model, folder: pathlib.Path) -> dict:
@@ -38,15 +39,15 @@ def _fastest_alone(model: keras.Model, folder: pathlib.Path) -> dict:
     gates = [call for call in recorded.calls if isinstance(call.layer, ChannelPruning)]
     sources = {id(call.outputs[0]): call.layer.name for call in gates}
     for call in recorded.calls:
-        if keeps_compact(call) and id(call.inputs[0]) in sources:
+        if id(call.inputs[0]) in sources and keeps_compact(call):
             sources[id(call.outputs[0])] = sources[id(call.inputs[0])]
-    readers = Readers(recorded)
+    readers = readers_of(recorded)
     found: dict = {"forms": {}, "milliseconds": {}}
     for call in gates:
         before = sources.get(id(call.inputs[0]))
         compact = found["forms"].get(before, DENSE) != DENSE
         live = _width(gates, before) if compact else None
-        stays = readers.all_gates(call)
+        stays = stays_compact(call, readers)
         tried = (DENSE, OUTPUTS, SKIP) if compact else (DENSE, SKIP)
         forms = {form: alone(call, form, live, stays) for form in tried}
         one = fastest_forms({call.layer.name: (call.layer.name, forms)}, folder)
@@ -55,20 +56,14 @@ def _fastest_alone(model: keras.Model, folder: pathlib.Path) -> dict:
     return found
 
 
-class Readers:
-    """Who reads a gate's outputs."""
+def stays_compact(call: Call, readers: dict[int, list[Call]]) -> bool:
+    """Whether only gates read a call's outputs, maybe through layers that leave them compact.
 
-    def __init__(self, recorded: Record):
-        self._of: dict[int, list[Call]] = {}
-        for call in recorded.calls:
-            for tensor in call.inputs:
-                self._of.setdefault(id(tensor), []).append(call)
-
-    def all_gates(self, call: Call) -> bool:
-        """Whether only gates do, through layers that leave them compact, so that they may never be put in places."""
-        readers = self._of.get(id(call.outputs[0]), [])
-        through = [isinstance(r.layer, ChannelPruning) or (keeps_compact(r) and self.all_gates(r)) for r in readers]
-        return bool(through) and all(through)
+    They may then never be put in their places.
+    """
+    own = readers.get(id(call.outputs[0]), [])
+    through = [isinstance(r.layer, ChannelPruning) or (keeps_compact(r) and stays_compact(r, readers)) for r in own]
+    return bool(through) and all(through)
 
 
 def executed_macs(model: keras.Model, forms: dict[str, str]) -> int:
@@ -113,11 +108,17 @@ def alone(call: Call, form: str, nb_live: int | None, stays: bool = False) -> Ca
         inputs = [keras.Input((*shape[:2], nb_live or shape[2]), batch_size=1)]
         value = Value(inputs[0])
         if nb_live:
-            inputs.append(keras.Input((), batch_size=nb_live, dtype="int32"))
-            value = Value(inputs[0], inputs[1], shape[2])
+            inputs.append(keras.Input((nb_live,), batch_size=1, dtype="int32"))
+            value = Value(inputs[0], anywhere(inputs[1], shape[2]), shape[2])
         made = formed(call.layer, value, form)
         # The winners come out too, because whoever reads compact outputs needs them.
         compact = stays and made.winners is not None
         return keras.Model(inputs, [made.tensor, made.winners] if compact else whole(made, "alone"))
 
     return build_alone
+
+
+def anywhere(numbers: keras.KerasTensor, nb_channels: int) -> keras.KerasTensor:
+    """Numbers [1, k] as those of channels [k] in no order, as winners come: neighbours would be read faster."""
+    shuffled = np.random.default_rng(0).permutation(nb_channels).astype(np.int32)
+    return keras.ops.take(shuffled, keras.ops.reshape(numbers, (-1,)))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import pathlib
 
 from secateur.learners.fbs.layers import NORMALIZATIONS
 from secateur.utils.flags import check_least, check_share, option
@@ -31,6 +32,8 @@ class FbsConfig:
     def __post_init__(self) -> None:
         check_share(self, "a share of the channels", "fbs_density", "fbs_density_step")
         check_least(self, 0, "fbs_nb_epochs_step", "fbs_nb_epochs_warm_up", "fbs_l1", "fbs_balance")
+        if self.warm_start is not None and not pathlib.Path(self.warm_start).is_file():
+            raise ValueError(f"--warm_start {self.warm_start}: no such file")
 
     def densities(self) -> list[float]:
         """The steps from below 1 down to the density, which is the last."""

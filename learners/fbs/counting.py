@@ -11,7 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from secateur.learners.fbs.gated import inputs_of_gates
 from secateur.learners.fbs.layers import ChannelPruning
+from secateur.learners.fbs.structure import keeps_zero
 from secateur.pruning import cost, rules
 from secateur.pruning.calls import Call, Record, record
 
@@ -46,7 +48,8 @@ def count(model: keras.Model, batches: Iterable[tuple[tf.Tensor, tf.Tensor]], nb
     """
     recorded = record(model)
     gates = {c.layer.name: c for c in recorded.calls if isinstance(c.layer, ChannelPruning)}
-    probe = keras.Model(model.input, [model.get_layer(name).input for name in gates])
+    passing = {c.layer.name for c in recorded.calls if isinstance(rules.find(c.layer), rules.Passes) and keeps_zero(c)}
+    probe = inputs_of_gates(model)
     totals: list[np.ndarray] = []
     sums: dict[str, dict[str, float]] = {}
     fired = {name: np.zeros((nb_classes, call.layer.nb_channels)) for name, call in gates.items()}
@@ -54,7 +57,7 @@ def count(model: keras.Model, batches: Iterable[tuple[tf.Tensor, tf.Tensor]], nb
     for images, labels in batches:
         inputs = keras.tree.flatten(probe(images, training=False))
         on = {name: np.asarray(call.layer.gate(x)) > 0 for (name, call), x in zip(gates.items(), inputs, strict=True)}
-        rows = _layers(recorded, on, len(labels))
+        rows = _layers(recorded, on, passing, len(labels))
         totals.append(np.sum([row["macs"] for row in rows.values()], axis=0))
         for name, row in rows.items():
             found = sums.setdefault(name, dict.fromkeys(row, 0.0))
@@ -71,14 +74,16 @@ def count(model: keras.Model, batches: Iterable[tuple[tf.Tensor, tf.Tensor]], nb
     return Count(per_picture, layers, by_class, dynamic)
 
 
-def _layers(recorded: Record, on: dict[str, np.ndarray], nb_pictures: int) -> dict[str, dict[str, np.ndarray]]:
+def _layers(
+    recorded: Record, on: dict[str, np.ndarray], passing: set[str], nb_pictures: int
+) -> dict[str, dict[str, np.ndarray]]:
     """By layer the multiply-accumulates [N], those of the dense layer, the shares of channels read and made [N]."""
     live: dict[int, Live] = {id(t): None for t in recorded.inputs}
     rows = {}
     for call in recorded.calls:
         inputs = [live[id(t)] for t in call.inputs]
         made = on.get(call.layer.name)
-        live |= {id(t): made if call.layer.name in on else _passed(call, inputs) for t in call.outputs}
+        live |= {id(t): made if call.layer.name in on else _passed(call, inputs, passing) for t in call.outputs}
         dense = _dense_macs(call)
         if dense:
             read_share, made_share = _share(inputs[0], nb_pictures), _share(made, nb_pictures)
@@ -95,23 +100,18 @@ def _share(live: Live, nb_pictures: int) -> np.ndarray:
     return np.ones(nb_pictures) if live is None else live.mean(axis=1)
 
 
-def _passed(call: Call, inputs: list[Live]) -> Live:
-    """What lives behind a layer that is not gated."""
+def _passed(call: Call, inputs: list[Live], passing: set[str]) -> Live:
+    """What lives behind a layer that is not gated; all channels where zeros come out as something else."""
     rule, shape = rules.find(call.layer), call.outputs[0].shape
     if isinstance(rule, rules.Merges):
         return None if any(mask is None for mask in inputs) else np.logical_or.reduce(inputs)
-    if not isinstance(rule, rules.Passes) or inputs[0] is None or _revives(call.layer):
+    if call.layer.name not in passing or inputs[0] is None:
         return None
     # Flattening keeps the channels in the last place of every position.
     repeats = shape[-1] // inputs[0].shape[1]
     if isinstance(call.layer, keras.layers.Flatten):
         return np.tile(inputs[0], repeats)
     return inputs[0] if repeats == 1 else None
-
-
-def _revives(layer: keras.layers.Layer) -> bool:
-    """Whether a channel of zeros comes out as something else: behind a norm's or another layer's offset."""
-    return isinstance(layer, keras.layers.BatchNormalization | keras.layers.Rescaling)
 
 
 def _dense_macs(call: Call) -> int:

@@ -6,8 +6,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from secateur.export.equivalence import in_batches
 from secateur.learners.fbs.layers import ChannelPruning
 from secateur.learners.fbs.ops import EPSILON, subsample
+from secateur.learners.fbs.structure import units
 from secateur.pruning.calls import Call, new_layer, record
 from secateur.pruning.replay import replay
 
@@ -15,21 +17,8 @@ from secateur.pruning.replay import replay
 FIRST_SPREAD = 0.1
 
 
-def units(model: keras.Model) -> dict[str, str]:
-    """The norm that each convolution is followed by, for those that are gated: all plain ones with a full norm."""
-    calls = record(model).calls
-    readers = {id(call.inputs[0]): call.layer for call in calls if len(call.inputs) == 1}
-    found = {}
-    for call in calls:
-        norm = readers.get(id(call.outputs[0]))
-        plain = type(call.layer) is keras.layers.Conv2D and call.layer.groups == 1 and call.layer.bias is None
-        if plain and isinstance(norm, keras.layers.BatchNormalization) and norm.scale and norm.center:
-            found[call.layer.name] = norm.name
-    return found
-
-
 def gated(model: keras.Model, density: float, normalize: str, l1: float, balance: float = 0.0) -> keras.Model:
-    """The network with every convolution and its norm inside a `ChannelPruning` of the convolution's name.
+    """The network with every convolution that can be gated and its norm inside a `ChannelPruning` of its name.
 
     At density 1 it is the same function, whatever the normalisation, until the predictors are calibrated or trained.
     Differs from the paper: the norms keep their scales. A scale that became the predictor's bias would rank the
@@ -66,8 +55,7 @@ def calibrate(model: keras.Model, pictures: Iterable[np.ndarray], seed: int) -> 
         model: gated, at density 1, with predictors that are still constant.
         pictures: batches [N, H, W, C].
     """
-    gates = gate_layers(model)
-    probe = keras.Model(model.input, [gate.input for gate in gates])
+    gates, probe = gate_layers(model), inputs_of_gates(model)
     found: list[list[np.ndarray]] = [[] for _ in gates]
     for images in pictures:
         with keras.StatelessScope():  # as in training, with the batch's own statistics, and none of them is kept
@@ -76,6 +64,26 @@ def calibrate(model: keras.Model, pictures: Iterable[np.ndarray], seed: int) -> 
             rows.append(np.asarray(subsample(one)))
     for k, (gate, rows) in enumerate(zip(gates, found, strict=True)):
         gate.calibrate(np.concatenate(rows), seed + k, FIRST_SPREAD)
+
+
+def margins(model: keras.Model, pictures: np.ndarray) -> np.ndarray:
+    """How clear the least clear choice of winners is for each picture, [N] (`ops.margin`).
+
+    Args:
+        pictures: [N, H, W, C].
+    """
+    gates, probe = gate_layers(model), inputs_of_gates(model)
+
+    def of(batch: np.ndarray) -> np.ndarray:
+        inputs = keras.tree.flatten(probe(batch, training=False))
+        return np.min([gate.margin(x) for gate, x in zip(gates, inputs, strict=True)], axis=0)
+
+    return in_batches(of, pictures)
+
+
+def inputs_of_gates(model: keras.Model) -> keras.Model:
+    """A model of the same weights that gives what each gate reads, in the order of `gate_layers`."""
+    return keras.Model(model.input, [gate.input for gate in gate_layers(model)])
 
 
 def gate_layers(model: keras.Model) -> list[ChannelPruning]:
@@ -117,7 +125,9 @@ def pi_of(gate: ChannelPruning, x: Any) -> Any:
     if nb_kept < gate.nb_channels:
         # Of equal saliencies `top_k` takes those of lower index, as training does.
         _, first = keras.ops.top_k(saliency, nb_kept)
-        pi = keras.ops.multiply(saliency, keras.ops.sum(keras.ops.one_hot(first, gate.nb_channels), axis=1))
+        # In integers: LiteRT's int8 form of a one-hot row of floats is wrong.
+        wins = keras.ops.sum(keras.ops.one_hot(first, gate.nb_channels, dtype="int32"), axis=1)
+        pi = keras.ops.multiply(saliency, keras.ops.cast(wins, "float32"))
     if gate.normalize == "sum":
         mean = keras.ops.mean(pi, axis=-1, keepdims=True)
         pi = keras.ops.divide(pi, keras.ops.add(mean, EPSILON))

@@ -108,6 +108,12 @@ class ChannelPruning(keras.layers.Layer):
         read -= tf.linalg.matvec(read, common)[:, None] * common
         return tf.nn.relu(read / spread @ phi + rho)
 
+    def margin(self, inputs: tf.Tensor) -> tf.Tensor:
+        """How clear the choice of the winners is, [N] float32: see `ops.margin`."""
+        read, (kernel, bias) = ops.subsample(inputs), self.predictor()
+        saliency, size = tf.nn.relu(read @ kernel + bias), read @ np.abs(kernel) + np.abs(bias)
+        return ops.margin(saliency, size, int(self.nb_kept.numpy()))
+
     def gate(self, inputs: tf.Tensor) -> tf.Tensor:
         """What each output channel is multiplied with, [N, C'] float32."""
         saliency = self.saliency(inputs)
@@ -137,7 +143,7 @@ class ChannelPruning(keras.layers.Layer):
         convolution, norm = self.layers
         gate = self.gate(inputs)
         _, winners = tf.math.top_k(gate[0], tf.convert_to_tensor(self.nb_kept))
-        scale, offset = norm_as_factors(norm)
+        scale, offset = as_factors(convolution, norm)
         kernel = tf.gather(tf.convert_to_tensor(convolution.kernel), winners, axis=3)
         x, dtype = tf.cast(inputs, self.compute_dtype), self.compute_dtype
         made = tf.nn.conv2d(x, tf.cast(kernel, dtype), convolution.strides, convolution.padding.upper())
@@ -163,21 +169,24 @@ class ChannelPruning(keras.layers.Layer):
         return cls(**(config | {"layers": layers}))
 
 
-def plain(convolution: keras.layers.Conv2D) -> bool:
-    """Whether a convolution is just its kernel, in TensorFlow's own layout."""
+def plain(layer: keras.layers.Layer) -> bool:
+    """Whether a layer is a convolution that is just its kernel, and maybe a bias, in TensorFlow's own layout."""
     return (
-        type(convolution) is keras.layers.Conv2D
-        and convolution.groups == 1
-        and convolution.bias is None
-        and convolution.dilation_rate == (1, 1)
-        and convolution.activation is keras.activations.linear
+        type(layer) is keras.layers.Conv2D
+        and layer.groups == 1
+        and layer.dilation_rate == (1, 1)
+        and layer.strides[0] == layer.strides[1]
+        and layer.activation is keras.activations.linear
+        and layer.data_format == "channels_last"
     )
 
 
-def norm_as_factors(norm: keras.layers.BatchNormalization) -> tuple[tf.Tensor, tf.Tensor]:
-    """What a norm outside of training multiplies with and adds, two vectors [C] float32."""
+def as_factors(convolution: keras.layers.Conv2D, norm: keras.layers.BatchNormalization) -> tuple[tf.Tensor, tf.Tensor]:
+    """What norm and bias outside of training make of the kernel's outputs: factors and addends, two [C] float32."""
     mean, variance = (tf.cast(tf.convert_to_tensor(v), tf.float32) for v in (norm.moving_mean, norm.moving_variance))
     scale = tf.math.rsqrt(variance + norm.epsilon)
     scale = scale * tf.cast(tf.convert_to_tensor(norm.gamma), tf.float32) if norm.scale else scale
+    if convolution.use_bias:
+        mean = mean - tf.cast(tf.convert_to_tensor(convolution.bias), tf.float32)
     offset = -mean * scale
     return scale, offset + tf.cast(tf.convert_to_tensor(norm.beta), tf.float32) if norm.center else offset

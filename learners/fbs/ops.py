@@ -6,6 +6,7 @@ Reference: Gao et al., "Dynamic Channel Pruning: Feature Boosting and Suppressio
 import math
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 EPSILON = 1e-6
@@ -41,6 +42,20 @@ def winners(saliency_NxC: tf.Tensor, nb_kept: tf.Tensor) -> tf.Tensor:
     room = nb_kept - tf.reduce_sum(tf.cast(above, tf.int32), axis=1, keepdims=True)
     within = (tf.cumsum(equal, axis=1) <= room) & (equal > 0)
     return tf.cast((above | within) & (saliency_NxC > 0), saliency_NxC.dtype)
+
+
+def margin(saliency_NxC: tf.Tensor, size_NxC: tf.Tensor, nb_kept: int) -> tf.Tensor:
+    """How far the last winner of each picture is from the first loser, [N]; infinite where there is nothing to choose.
+
+    Args:
+        size_NxC: sums of the magnitudes of what the saliencies are sums of. Rounding errors are in proportion to them.
+    """
+    if nb_kept == saliency_NxC.shape[1]:
+        return tf.fill([tf.shape(saliency_NxC)[0]], np.inf)
+    values, channels = tf.math.top_k(saliency_NxC, nb_kept + 1)
+    last, first = values[:, -2], values[:, -1]
+    sizes = tf.gather(size_NxC, channels[:, -2:], batch_dims=1)
+    return tf.where(last > 0, (last - first) / tf.reduce_max(sizes, axis=1), np.inf)
 
 
 def imbalance(pi_NxC: tf.Tensor) -> tf.Tensor:

@@ -12,10 +12,10 @@ import keras
 import numpy as np
 
 from secateur.learners.fbs.gated import pi_of
-from secateur.learners.fbs.layers import ChannelPruning, norm_as_factors
+from secateur.learners.fbs.layers import ChannelPruning, as_factors
 from secateur.learners.fbs.ops import EPSILON
-from secateur.pruning import rules
-from secateur.pruning.calls import Call, new_layer, record, replaced
+from secateur.learners.fbs.structure import keeps_compact
+from secateur.pruning.calls import Call, new_layer, record, replaced, set_weights
 
 # The whole convolution times the gate; the winners' filters on all inputs; the winners' filters on the live inputs.
 # Looking up single inputs of many filters is slow where a layer is wide and its picture small.
@@ -57,22 +57,15 @@ def build(model: keras.Model, forms: dict[str, str]) -> keras.Model:
 def _call(call: Call, values: list[Value], forms: dict[str, str]) -> Value:
     if isinstance(call.layer, ChannelPruning):
         return formed(call.layer, values[0], forms.get(call.layer.name, DENSE))
-    if keeps_compact(call) and values[0].winners is not None:
+    if values[0].winners is not None and keeps_compact(call):
         return values[0]._replace(tensor=new_layer(call.layer)(values[0].tensor))
     tensors = [whole(value, f"{call.layer.name}_{k}") for k, value in enumerate(values)]
     args, kwargs = replaced(call.arguments, {id(t): x for t, x in zip(call.inputs, tensors, strict=True)})
     layer = new_layer(call.layer)
     outputs = layer(*args, **kwargs)
     if getattr(call.layer, "weights", None):
-        layer.set_weights(call.layer.get_weights())
+        set_weights(layer, call.layer.get_weights())
     return Value(outputs)
-
-
-def keeps_compact(call: Call) -> bool:
-    """Whether a layer acts on each channel alone, so that it may see the winners only."""
-    weightless = not getattr(call.layer, "weights", None) and len(call.inputs) == 1
-    shapes = {len(call.inputs[0].shape), len(call.outputs[0].shape)}
-    return weightless and rules.find(call.layer) is rules.ELEMENTWISE and shapes == {4}
 
 
 def whole(value: Value, name: str) -> Any:
@@ -122,8 +115,8 @@ def skipped(gate: ChannelPruning, value: Value) -> Value:
 
 
 def _folded(convolution: keras.layers.Conv2D, norm: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel and offset of the convolution with its norm."""
-    scale, offset = (factor.numpy() for factor in norm_as_factors(norm))
+    """Kernel and offset of the convolution with its bias and its norm."""
+    scale, offset = (factor.numpy() for factor in as_factors(convolution, norm))
     return convolution.kernel.numpy() * scale, offset
 
 

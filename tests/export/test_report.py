@@ -46,6 +46,14 @@ def test_table_shows_memory_threads_and_quantized_forms():
         assert part in text
 
 
+def test_table_shows_how_much_pictures_differ():
+    names = ("least", "p10", "median", "p90", "most")
+    quantiles = dict(zip(names, (1e6, 2e6, 3e6, 4e6, 5.5e6), strict=True))
+    line = "MACs by picture: least 1.0 M, 10 % below 2.0 M, median 3.0 M, 10 % above 4.0 M, most 5.5 M"
+    assert line in table(RESULT | {"macs_quantiles": quantiles})
+    assert "MACs by picture" not in table(RESULT)
+
+
 def test_table_of_a_dense_run_has_one_column():
     result = copy.deepcopy(RESULT)
     for key in ("pruned", "dense_same_budget"):

@@ -61,6 +61,31 @@ def test_int8_takes_the_pictures_as_they_are_and_gives_float_logits(model, tmp_p
     assert found.shape == (6, 3)
 
 
+@pytest.mark.parametrize("shape", [(8, 8, 1), (12, 3)])
+def test_int8_of_values_that_are_no_pixels_keeps_their_range(randomise, tmp_path, shape):
+    inputs = keras.Input(shape)
+    layer = keras.layers.Conv2D if len(shape) == 3 else keras.layers.Conv1D
+    x = layer(8, 3, activation="relu")(inputs)
+    model = randomise(keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(x))))
+    values = np.random.default_rng(0).uniform(-1, 1, (32, *shape)).astype(np.float32)
+    path = tmp_path / "model.tflite"
+    save_tflite(model, path, "int8", values)
+    details = Interpreter(model_path=str(path)).get_input_details()[0]
+    assert details["dtype"] == np.int8
+    assert details["quantization"][0] == pytest.approx(2 / 255, rel=0.05)
+    expected = np.asarray(model(values))
+    assert np.abs(LiteModel(path).predict(values) - expected).max() < 0.1 * np.abs(expected).max()
+
+
+def test_int8_of_pixels_of_any_rank_takes_bytes(randomise, tmp_path):
+    inputs = keras.Input((12, 3))
+    x = keras.layers.Flatten()(keras.layers.Conv1D(4, 3)(inputs))
+    pixels = np.random.default_rng(0).uniform(0, 200, (8, 12, 3)).astype(np.float32)
+    save_tflite(randomise(keras.Model(inputs, keras.layers.Dense(3)(x))), tmp_path / "model.tflite", "int8", pixels)
+    details = Interpreter(model_path=str(tmp_path / "model.tflite")).get_input_details()[0]
+    assert (details["dtype"], details["quantization"]) == (np.uint8, (1.0, 0))
+
+
 def test_quantized_files_are_smaller(randomise):
     model = randomise(resnet((8, 8, 1), nb_classes=3, resnet_size=14))
     full, half, eighth = (len(to_tflite(model, kind, PICTURES)) for kind in ("none", "float16", "int8"))

@@ -27,7 +27,7 @@ flags = {
     "dis-chn-pruned": {"dcp_nb_stages": 1, "dcp_nb_smpls": 8},
     "fbs": {"fbs_density": 0.5, "fbs_density_step": 0.5, "fbs_nb_epochs_warm_up": 0.5},
     "fcf": {"fcf_prune_ratio": 0.5, "fcf_nb_epochs": 40},
-    "stripe": {"stripe_nb_epochs": 1, "stripe_target_macs": 0.5},
+    "stripe": {"stripe_nb_epochs": 1, "stripe_target_macs": 0.5, "stripe_from_scratch": True},
 }
 dense, found = folder / "dense.keras", {}
 keras.utils.set_random_seed(0)
@@ -36,7 +36,8 @@ if parallel.is_primary():
     task.build_model().save(dense)
 parallel.barrier()
 for name, entry in registry.LEARNERS.items():
-    keras.utils.set_random_seed(0)
+    # The primary worker, which alone writes files and measures, draws more random numbers than the others.
+    keras.utils.set_random_seed(parallel.rank())
     with Run(folder / "logs" / name, {"learner": name}, sync_bn=True).open() as run:
         learner = entry.learner(entry.config(**flags[name]), dataclasses.replace(task, pretrained=dense), run)
         learner.train()

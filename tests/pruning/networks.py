@@ -1,6 +1,8 @@
 """Small networks, each with one trait that pruning must understand."""
 
 import keras
+import numpy as np
+from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 
 layers = keras.layers
 
@@ -124,7 +126,7 @@ def one_dimensional() -> keras.Model:
     x = layers.Conv1D(6, 3, padding="causal", dilation_rate=2, name="a")(inputs)
     x = layers.DepthwiseConv1D(3, depth_multiplier=2, name="depthwise")(x)
     x = layers.SeparableConv1D(5, 3, name="separable")(x)
-    x = layers.Conv1DTranspose(4, 2, name="up")(layers.MaxPooling1D()(x))
+    x = layers.Conv1DTranspose(4, 2, name="up")(layers.MaxPooling1D()(layers.Cropping1D(1)(x)))
     x = layers.GlobalMaxPooling1D()(layers.UpSampling1D()(x))
     return keras.Model(inputs, layers.Dense(3, name="logits")(x), name="one_dimensional")
 
@@ -134,7 +136,7 @@ def three_dimensional() -> keras.Model:
     x = layers.Conv3D(5, 3, padding="same", name="a")(inputs)
     x = layers.BatchNormalization()(x)
     x = layers.AveragePooling3D(2)(layers.SpatialDropout3D(0.2)(x))
-    x = layers.Conv3DTranspose(4, 2, name="up")(x)
+    x = layers.Cropping3D(1)(layers.UpSampling3D(2)(layers.Conv3DTranspose(4, 2, name="up")(x)))
     return keras.Model(inputs, layers.Dense(3, name="logits")(layers.Flatten()(x)), name="three_dimensional")
 
 
@@ -161,6 +163,48 @@ def nested() -> keras.Model:
     return keras.Model(inputs, layers.Dense(3, name="logits")(x), name="nested")
 
 
+def towers() -> keras.Model:
+    """Two models that each hold a model of the same name with a layer of the same name, which also lies outside."""
+    inputs = keras.Input((6, 6, 3))
+    outputs = []
+    for name in ("left", "right"):
+        deep = keras.Sequential([layers.Conv2D(4, 3, name="conv"), layers.ReLU(name="relu")], name="deep")
+        tower_in = keras.Input((6, 6, 3))
+        outputs.append(keras.Model(tower_in, deep(tower_in), name=name)(inputs))
+    x = layers.Conv2D(5, 1, name="left_deep_conv")(layers.Concatenate(name="joined")(outputs))
+    return keras.Model(inputs, layers.Dense(3, name="logits")(layers.GlobalAveragePooling2D()(x)), name="towers")
+
+
+def normalised_at_the_input() -> keras.Model:
+    """`Normalization` with statistics of the pictures, which are no weights that are trained."""
+    inputs = keras.Input((6, 6, 3))
+    normalise = layers.Normalization(name="normalise")
+    normalise.adapt(np.random.default_rng(0).normal(5, 3, (8, 6, 6, 3)))
+    x = layers.Conv2D(5, 3, name="a")(normalise(layers.Rescaling(2.0, offset=1.0)(inputs)))
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, layers.Dense(3, name="logits")(x), name="normalised_at_the_input")
+
+
+def embedded() -> keras.Model:
+    inputs = keras.Input((6,))
+    x = layers.Embedding(8, 5, name="table")(keras.ops.absolute(inputs))
+    x = layers.GlobalMaxPooling1D()(layers.Conv1D(4, 3, name="a")(x))
+    return keras.Model(inputs, layers.Dense(3, name="logits")(x), name="embedded")
+
+
+def merged() -> keras.Model:
+    """The rarer sums and bounds, and layers that cut, repeat and blend places."""
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Cropping2D(1)(layers.Conv2D(6, 3, padding="same", name="a")(inputs))
+    y = layers.Resizing(6, 6)(layers.Conv2D(6, 3, strides=2, name="b")(inputs))
+    x = layers.Average()([x, y])
+    y = layers.Minimum()([layers.Conv2D(5, 1, name="c")(x), layers.Conv2D(5, 1, name="d")(x)])
+    x = layers.UpSampling2D(2)(layers.Conv2D(5, 2, strides=2, name="e")(x))
+    x = CustomScaleLayer(0.3)([layers.Subtract()([x, y]), layers.Conv2D(5, 1, name="f")(y)])
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, layers.Dense(3, name="logits")(x), name="merged")
+
+
 def several_ends() -> keras.Model:
     inputs = keras.Input((6, 6, 3))
     x = layers.Conv2D(6, 3, name="a")(inputs)
@@ -184,5 +228,9 @@ ALL = (
     three_dimensional,
     written_with_operators,
     nested,
+    towers,
+    normalised_at_the_input,
+    embedded,
+    merged,
     several_ends,
 )

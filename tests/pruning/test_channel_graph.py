@@ -76,7 +76,47 @@ def test_softmax_inside_a_convolution_keeps_what_it_makes():
     inputs = keras.Input((4, 4, 3))
     x = layers.Conv2D(4, 1, activation="softmax", name="odd")(inputs)
     groups = ChannelGraph(keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x)))).groups
-    assert groups["odd"].reason == "the activation of odd mixes them"
+    assert groups["odd"].reason == "the activation of odd has no rule and may mix them"
+
+
+@keras.saving.register_keras_serializable(package="tests")
+def unit(x):
+    return x / keras.ops.norm(x, axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize("activation", [unit, layers.Softmax(), layers.PReLU()])
+def test_activations_of_ones_own_keep_the_channels(activation):
+    inputs = keras.Input((4, 4, 3))
+    x = layers.Conv2D(4, 1, activation=activation, name="a")(inputs)
+    x = layers.Activation(unit, name="odd")(layers.Conv2D(4, 1, name="b")(x))
+    groups = ChannelGraph(keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x)))).groups
+    assert groups["a"].reason == "the activation of a has no rule and may mix them"
+    assert groups["b"].reason.startswith("odd (Activation) reads them and has no rule")
+
+
+def test_a_function_that_is_not_registered_is_named():
+    def own(x):
+        return x
+
+    inputs = keras.Input((4, 4, 3))
+    model = keras.Model(inputs, layers.Conv2D(4, 1, activation=own, name="odd")(inputs))
+    with pytest.raises(UsageError, match=r"odd .Conv2D. cannot be made again.*register_keras_serializable"):
+        ChannelGraph(model)
+
+
+@pytest.mark.parametrize("activation", ["relu", "swish", keras.activations.gelu, layers.LeakyReLU(), None])
+def test_known_activations_let_channels_go(activation):
+    inputs = keras.Input((4, 4, 3))
+    x = layers.Conv2D(4, 1, activation=activation, name="a")(inputs)
+    assert ChannelGraph(keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x)))).groups["a"].prunable
+
+
+def test_a_product_of_matrices_keeps_the_channels():
+    inputs = keras.Input((4, 3))
+    x = layers.Dot(axes=-1, name="odd")([layers.Dense(5, name="a")(inputs), layers.Dense(5, name="b")(inputs)])
+    groups = ChannelGraph(keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x)))).groups
+    assert groups["a"].reason.startswith("odd (Dot) reads them and has no rule")
+    assert not groups["b"].prunable
 
 
 def test_flattened_channels_repeat_with_every_place():
@@ -110,9 +150,16 @@ def test_a_group_norm_ties_the_channels_of_a_group():
 def test_models_inside_are_resolved_and_names_stay_unique():
     graph = ChannelGraph(networks.nested())
     names = [layer.name for layer in graph.model.layers]
-    assert {"conv", "deep_conv", "relu", "conv2", "sum", "logits"} <= set(names)
+    assert {"conv", "inner_deep_conv", "relu", "conv2", "sum", "logits"} <= set(names)
     assert len(names) == len(set(names))
     assert graph.groups["conv"].producers == ("conv", "conv2")
+
+
+def test_names_that_occur_at_the_same_depth_get_the_whole_path():
+    graph = ChannelGraph(networks.towers())
+    convolutions = [layer.name for layer in graph.model.layers if isinstance(layer, layers.Conv2D)]
+    assert convolutions == ["left_deep_conv_2", "right_deep_conv", "left_deep_conv"]
+    assert graph.groups["left_deep_conv"].size == 5
 
 
 def test_a_single_channel_that_acts_on_all_stays():

@@ -3,6 +3,7 @@ import numpy as np
 
 from secateur.nets.resnet import resnet
 from secateur.pruning.replay import replay
+from tests.pruning import networks
 
 PICTURES = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 1)).astype(np.float32)
 
@@ -13,6 +14,12 @@ def test_without_changes_it_is_a_copy(randomise):
     assert [layer.name for layer in copy.layers] == [layer.name for layer in model.layers]
     np.testing.assert_array_equal(copy(PICTURES, training=False), model(PICTURES, training=False))
     assert not set(map(id, copy.layers)) & set(map(id, model.layers))
+
+
+def test_adapted_statistics_go_along():
+    model = networks.normalised_at_the_input()
+    pictures = np.random.default_rng(1).normal(5, 3, (2, 6, 6, 3)).astype(np.float32)
+    np.testing.assert_array_equal(replay(model, lambda call, x: None)(pictures), model(pictures))
 
 
 def test_a_call_in_another_form(randomise):

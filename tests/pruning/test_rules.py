@@ -49,6 +49,21 @@ def test_with_a_rule_they_go(registered, randomise):
     assert rules.axes_of(model.get_layer("gain")) == [(None, -1)]
 
 
+def test_an_activation_that_is_registered_lets_channels_go(registered, randomise):
+    @keras.saving.register_keras_serializable(package="tests")
+    def cube(x):
+        return x**3
+
+    inputs = keras.Input((4, 4, 3))
+    x = keras.layers.Conv2D(5, 1, activation=cube, name="a")(inputs)
+    model = randomise(keras.Model(inputs, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x))))
+    assert not ChannelGraph(model).groups["a"].prunable
+    rules.register_rule(cube, rules.ELEMENTWISE)
+    pictures = np.random.default_rng(0).normal(size=(3, 4, 4, 3)).astype(np.float32)
+    expected = mask(model, {"a": [1, 4]})(pictures)
+    np.testing.assert_allclose(shrink(model, {"a": [1, 4]})(pictures), expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("layer", "rule"),
     [

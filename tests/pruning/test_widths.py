@@ -9,7 +9,8 @@ from secateur.pruning.widths import WidthCost, first_channels, fitted, multiple_
 from secateur.utils.errors import UsageError
 from tests.pruning import networks
 
-MODELS = [networks.chain, networks.flattened, networks.depthwise, networks.residual]
+# Those in which every layer touches its groups as a whole.
+MODELS = [build for build in networks.ALL if build not in (networks.concatenated, networks.towers)]
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +88,9 @@ def test_the_widest_plan_within_a_budget():
 
 
 def test_a_budget_below_the_narrowest_plan():
-    with pytest.raises(UsageError, match="the narrowest network still costs 4, more than the target 3: raise it"):
-        fitted(lambda share: {"a": 4}, lambda widths: widths["a"], budget=3, steps=5)
+    says = "the narrowest network still costs 4 channels, more than 3: keep more"
+    with pytest.raises(UsageError, match=says):
+        fitted(lambda share: {"a": 4}, lambda widths: widths["a"], 3, 5, "channels", "keep more")
 
 
 def test_the_number_of_a_multiple():

@@ -1,4 +1,7 @@
+import dataclasses
 import functools
+import math
+import types
 
 import numpy as np
 import pytest
@@ -69,6 +72,45 @@ def test_latency_is_fitted_by_measuring(dense, tmp_path, monkeypatch):
 def test_a_target_out_of_reach(dense, tmp_path):
     with pytest.raises(UsageError, match="the narrowest network still costs"):
         allocated(ChnPrunedConfig(chn_target_macs=0.01), 1.0, dense, dense, SCORES, tmp_path)
+
+
+def test_a_ratio_out_of_reach_of_one_ranking(dense, tmp_path):
+    config = ChnPrunedConfig(chn_prune_ratio=0.95, chn_ranking="global")
+    says = "costs 6 channels, more than 3: --chn_ranking global leaves a tenth .* below 0.95, or --chn_ranking uniform"
+    with pytest.raises(UsageError, match=says):
+        allocated(config, 1.0, dense, dense, SCORES, tmp_path)
+
+
+@pytest.mark.parametrize("ranking", ["uniform", "global"])
+def test_every_ranking_rounds_up_to_the_multiple(dense, tmp_path, ranking):
+    config = ChnPrunedConfig(chn_prune_ratio=0.5, chn_ranking=ranking, channel_multiple="8")
+    exact = allocated(dataclasses.replace(config, channel_multiple="1"), 1.0, dense, dense, SCORES, tmp_path)
+    widths = allocated(config, 1.0, dense, dense, SCORES, tmp_path)
+    sizes = dict(zip(NAMES, (12, 20, 28), strict=True))
+    assert widths == {name: min(-(-exact[name] // 8) * 8, sizes[name]) for name in NAMES}
+    assert widths != exact
+
+
+def test_the_fastest_multiple_stays_within_the_parameters(dense, tmp_path, monkeypatch):
+    """Rounding keeps to the MACs, which a narrower early layer can save for a wider late one of many parameters."""
+    monkeypatch.setattr(export.widths, "save_tflite", lambda *_: None)
+    monkeypatch.setattr(
+        export.widths, "measure", lambda files: {name: types.SimpleNamespace(median=-int(name)) for name in files}
+    )
+    exact = {NAMES[0]: 11, NAMES[1]: 7, NAMES[2]: 15}
+    limit = cost.params(shrink(dense, first_channels(exact)))
+    measured = export.fastest_multiple(dense, exact, tmp_path)["milliseconds"]
+    found = export.fastest_multiple(dense, exact, tmp_path, limit)
+    assert {"1"} <= set(found["milliseconds"]) < set(measured)
+    assert cost.params(shrink(dense, first_channels(found["widths"]))) <= limit
+
+
+def test_a_target_of_parameters_holds_for_every_multiple(dense, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(export, "fastest_multiple", lambda *given: asked.append(given) or {"widths": given[1]})
+    allocated(ChnPrunedConfig(chn_target_params=0.6, channel_multiple="auto"), 1.0, dense, dense, SCORES, tmp_path)
+    allocated(ChnPrunedConfig(channel_multiple="auto"), 1.0, dense, dense, SCORES, tmp_path)
+    assert [given[3] for given in asked] == [int(0.6 * cost.params(dense)), math.inf]
 
 
 def test_a_ratio_over_one_ranking_counts_all_channels(dense, tmp_path):

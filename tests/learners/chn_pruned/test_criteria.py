@@ -7,18 +7,20 @@ from secateur.learners.chn_pruned import ops
 from secateur.learners.chn_pruned.config import CRITERIA
 from secateur.learners.chn_pruned.criteria import scores_of
 from secateur.pruning import ChannelGraph
+from secateur.utils.errors import UsageError
 from tests.pruning import networks
 from tests.training.helpers import tiny_task
 
 GENERATOR = np.random.default_rng(0)
 
 
-def scores(model, criterion, batches=()):
+def scores(model, criterion, batches=(), names=None):
     graph = ChannelGraph(model)
-    return graph, scores_of(criterion, graph, list(graph.groups.values()), tiny_task(), batches, seed=3)
+    groups = [graph.groups[name] for name in names or graph.groups]
+    return graph, scores_of(criterion, graph, groups, tiny_task(), batches, seed=3)
 
 
-@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("criterion", sorted({*CRITERIA} - {"bn"}))
 @pytest.mark.parametrize("build", [networks.residual, networks.concatenated, networks.grouped, networks.shared])
 def test_every_channel_of_every_group_has_a_finite_score(randomise, build, criterion):
     batches = [(GENERATOR.normal(size=(4, 8, 8, 3)).astype(np.float32), tf.constant([0, 1, 2, 0]))]
@@ -46,9 +48,31 @@ def test_branches_of_a_concatenation_score_their_own_channels(randomise):
 
 def test_norm_scales(randomise):
     model = randomise(networks.residual())
-    _, found = scores(model, "bn")
+    _, found = scores(model, "bn", names=["stem", "one_conv1", "one_conv2", "two_conv1"])
     gamma = np.abs(model.get_layer("two_conv1_norm").gamma.numpy())
     np.testing.assert_allclose(found["two_conv1"], gamma)
+
+
+@pytest.mark.parametrize(
+    ("build", "group", "says"),
+    [
+        (networks.residual, "squeeze", "3 of the 3 channels of squeeze have no batch norm with a scale"),
+        (networks.several_ends, "c", "7 of the 7 channels of c have no batch norm with a scale"),
+    ],
+)
+def test_channels_without_a_norm_have_no_scale(build, group, says):
+    with pytest.raises(UsageError, match=f"--chn_criterion bn: {says}: choose another .* or protect them"):
+        scores(build(), "bn", names=[group])
+
+
+def test_every_channel_needs_a_norm_of_its_own():
+    """Behind a concatenation with another branch one of the two parts may have none."""
+    inputs = keras.Input((4, 4, 3))
+    a = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 1, name="a")(inputs))
+    x = keras.layers.Concatenate()([a, keras.layers.Conv2D(5, 1, name="b")(inputs)])
+    x = keras.layers.Add()([x, keras.layers.Conv2D(9, 1, name="c")(inputs)])
+    with pytest.raises(UsageError, match="5 of the 9 channels of a have no batch norm"):
+        scores(keras.Model(inputs, keras.layers.Conv2D(2, 1, name="d")(x)), "bn", names=["a"])
 
 
 def test_taylor_switches_a_channel_off_behind_its_norm(randomise):

@@ -4,12 +4,15 @@ import keras
 import numpy as np
 import pytest
 
+from secateur import export
 from secateur.learners.chn_pruned import learner as module
 from secateur.learners.chn_pruned.config import ChnPrunedConfig
 from secateur.learners.chn_pruned.learner import ChnPrunedLearner
 from secateur.pruning import cost
+from secateur.training.run import Run
 from secateur.utils.errors import UsageError
-from tests.training.helpers import open_run
+from tests.pruning import networks
+from tests.training.helpers import open_run, tiny_task
 
 
 def pruned(task, directory, precision="float32", **flags):
@@ -69,6 +72,35 @@ def test_a_sensitivity_scan_is_saved_and_found_by_the_next_target(task, tmp_path
     assert cost.macs(second.export()) <= cost.macs(first.export()) <= 0.7 * dense
 
 
+@pytest.mark.parametrize(
+    ("changes", "index", "flags", "same"),
+    [
+        ({"recipe": 2}, 1, {"chn_target_macs": 0.3}, True),
+        ({"data": "noise, held out"}, 1, {}, False),
+        ({"loss": "own"}, 1, {}, False),
+        ({}, 1, {"chn_criterion": "l2"}, False),
+        ({"recipe": 2}, 1, {"chn_bn_l1": 0.1}, False),
+        ({"recipe": 2}, 2, {}, False),
+        ({}, 2, {}, True),
+    ],
+)
+def test_a_scan_is_found_again_where_nothing_that_decides_it_has_changed(task, tmp_path, changes, index, flags, same):
+    def key(config, **flags):
+        return ChnPrunedLearner(ChnPrunedConfig(**flags), task, Run(tmp_path, config))._scan_key(index)
+
+    config = {"start": "weights", "data": "noise", "recipe": 1}
+    before = key(config, **({"chn_bn_l1": 0.1} if "chn_bn_l1" in flags else {}))
+    assert (key(config | changes, **flags) == before) is same
+
+
+def test_sparse_training_needs_norms(tmp_path, randomise):
+    model = randomise(networks.flattened())
+    export.save_keras(model, tmp_path / "dense.keras")
+    task = dataclasses.replace(tiny_task(pretrained=tmp_path / "dense.keras"), build_model=networks.flattened)
+    with pytest.raises(UsageError, match=r"--chn_bn_l1 0\.1: no group that is pruned has a batch norm"):
+        pruned(task, tmp_path / "run", chn_bn_l1=0.1)
+
+
 def test_the_plan_of_several_rounds_numbers_the_dense_channels(task, tmp_path):
     task = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, nb_epochs_ft=0))
     learner = pruned(task, tmp_path / "run", chn_nb_rounds=2, chn_nb_epochs_round=0.0)
@@ -86,7 +118,7 @@ def test_protected_layers_keep_their_inputs_and_outputs(task, tmp_path):
 
 
 def test_nothing_to_prune(task, tmp_path):
-    with pytest.raises(UsageError, match="has no channel group that may be pruned"):
+    with pytest.raises(UsageError, match=r"no channel group that may be pruned .*logits \(they reach an output"):
         pruned(task, tmp_path / "run", skip_layers="*conv1")
 
 

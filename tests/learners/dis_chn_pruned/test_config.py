@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 
+from secateur.learners.dis_chn_pruned import stages
 from secateur.learners.dis_chn_pruned.config import DisChnPrunedConfig
 
 
@@ -36,7 +37,8 @@ def test_adaptive_stop_says_what_it_does_not_go_with(flags, says):
 
 def test_the_flags_of_the_original_and_their_defaults():
     defaults = dataclasses.asdict(DisChnPrunedConfig())
-    assert (defaults["dcp_prune_ratio"], defaults["dcp_nb_stages"], defaults["dcp_lrn_rate_adam"]) == (0.5, 3, 1e-3)
+    assert (defaults["dcp_prune_ratio"], stages.NB_STAGES, defaults["dcp_lrn_rate_adam"]) == (0.5, 3, 1e-3)
+    assert defaults["dcp_nb_stages"] is None
     assert {"dcp_save_path", "dcp_save_path_eval", "dcp_nb_iters_block", "dcp_nb_iters_layer"} <= set(defaults)
     assert defaults["channel_multiple"] == "1"
     assert defaults["dcp_adaptive_eps"] is None

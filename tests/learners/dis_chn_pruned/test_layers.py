@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 
@@ -35,6 +36,21 @@ def test_prefix_and_tail_make_up_the_network(model, layer):
     assert features.shape == (4, *model.get_layer(layer).output.shape[1:])
     assert model.get_layer(layer) in tail.layers
     assert model.get_layer(layer) not in prefix.layers
+
+
+def test_operations_carry_a_change_on(randomise):
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(4, 3, padding="same", name="a")(inputs)
+    y = keras.ops.relu(keras.layers.Conv2D(4, 3, padding="same", name="b")(x) + x)
+    model = randomise(keras.Model(inputs, keras.layers.Conv2D(3, 8, name="c")(y)))
+    expected = model(PICTURES)
+    prefix, tail = split_at(model, ["b"], model.outputs[0])
+    assert [tuple(t.shape) for t in prefix.outputs] == [(None, 8, 8, 4)]
+    crossing = prefix(PICTURES)
+    model.get_layer("b").kernel.assign(0 * model.get_layer("b").kernel)
+    _, logits = tail(crossing)
+    np.testing.assert_allclose(logits, model(PICTURES), rtol=1e-5, atol=1e-5)
+    assert np.abs(logits - expected).max() > 0.01
 
 
 def test_tail_gives_the_logits_twice_where_the_classifier_is_one_of_the_layers(model):

@@ -13,6 +13,7 @@ from secateur.learners.dis_chn_pruned.learner import DisChnPrunedLearner
 from secateur.nets.resnet import resnet
 from secateur.pruning import shrink
 from secateur.utils.errors import UsageError
+from tests.pruning import networks
 from tests.training.helpers import open_run, tiny_task
 
 
@@ -71,6 +72,15 @@ def test_without_fine_tuning_the_statistics_are_the_shrunk_networks_own(task, tm
     tensor = learner.export().get_layer("stage3_block1_conv2").output
     features = keras.Model(learner.export().input, tensor)(images)
     np.testing.assert_allclose(before, np.mean(features, (0, 1, 2)), atol=0.2 * np.std(features))
+
+
+def test_a_network_without_a_group_for_it_is_refused(tmp_path, randomise):
+    save_keras(randomise(networks.flattened()), tmp_path / "dense.keras")
+    task = dataclasses.replace(tiny_task(pretrained=tmp_path / "dense.keras"), build_model=networks.flattened)
+    with pytest.raises(
+        UsageError, match=r"flattened has no channel group that dis-chn-pruned may prune.*logits \(they"
+    ):
+        pruned(task, tmp_path / "run", dcp_nb_stages=None)
 
 
 def test_ratio_zero_changes_nothing_bit_for_bit_and_searches_nothing(task, tmp_path):

@@ -1,3 +1,4 @@
+import keras
 import pytest
 
 from secateur.learners.dis_chn_pruned.stages import plan_stages, prunable_groups
@@ -43,8 +44,34 @@ def test_groups_of_a_stage_are_read_before_its_head(resnet20):
 
 
 def test_more_stages_than_places(resnet20):
-    with pytest.raises(UsageError, match="--dcp_nb_stages 10: resnet20 has only 9 places"):
+    with pytest.raises(UsageError, match=r"--dcp_nb_stages 10: resnet20 has only 9 places .*choose --dcp_nb_stages 9"):
         plan_stages(*resnet20, 10)
+
+
+def test_without_a_number_there_are_three_or_as_many_as_there_are_places(resnet20):
+    assert len(plan_stages(*resnet20)) == 3 + 1
+    model = networks.chain()
+    assert [stage.head_at for stage in plan_stages(model, ChannelGraph(model))] == ["max_pooling2d", None]
+    model = networks.one_dimensional()
+    assert [stage.head_at for stage in plan_stages(model, ChannelGraph(model))] == [None]
+
+
+def test_a_layer_that_is_called_twice_is_refused():
+    model = networks.shared()
+    with pytest.raises(UsageError, match=r"shared calls its layer twice 2 times.*--learner chn-pruned"):
+        plan_stages(model, ChannelGraph(model), 0)
+
+
+def test_operations_between_layers_belong_to_the_network():
+    """The stream that `x + y` reads is alive until then, so there is no place inside the block."""
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, padding="same", name="a")(inputs)
+    y = keras.layers.Conv2D(4, 3, padding="same", name="b")(x)
+    z = keras.layers.ReLU(name="after")(x + y)
+    z = keras.layers.Conv2D(4, 3, name="c")(z)
+    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(z)))
+    heads = [stage.head_at for stage in plan_stages(model, ChannelGraph(model))]
+    assert heads == ["a", "after", None]
 
 
 def test_a_chain_is_pruned_up_to_its_last_convolution():

@@ -46,6 +46,16 @@ def test_behind_an_addition_lives_what_either_branch_has(randomise):
     assert set(found.dynamic_share.values()) == {0.0}
 
 
+def test_behind_a_sigmoid_everything_lives(randomise):
+    inputs = keras.Input((6, 6, 2))
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3, name="first")(inputs))
+    x = keras.layers.Conv2D(4, 3, name="second")(keras.layers.Activation("sigmoid")(x))
+    outputs = keras.layers.GlobalAveragePooling2D()(keras.layers.BatchNormalization()(x))
+    model = gated.gated(randomise(keras.Model(inputs, outputs)), 0.5, "paper", 0.0)
+    layers = count(model, batches(model, 4), 4).layers
+    assert (layers["first_gated"]["made"], layers["second_gated"]["read"]) == (0.5, 1.0)
+
+
 def test_the_published_network_at_half_density():
     """174.3 M dense; about 44 M where liveness passes dropout, as methods.md recomputes."""
     model = gated.gated(cifarnet(), 0.5, "paper", 0.0)

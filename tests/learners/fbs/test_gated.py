@@ -11,10 +11,26 @@ from secateur.nets.mobilenet import mobilenet_v2
 from secateur.nets.resnet import resnet
 from secateur.pruning import cost
 
+
+def unusual():
+    """Biases, norms without scale or centre, a sigmoid, and convolutions that cannot be gated, one read twice."""
+    conv, norm = keras.layers.Conv2D, keras.layers.BatchNormalization
+    inputs = keras.Input((9, 9, 2))
+    x = keras.layers.ReLU()(norm(scale=False)(conv(6, 3, padding="same", name="one")(inputs)))
+    x = keras.layers.Activation("sigmoid")(norm(center=False)(conv(8, 3, strides=2, use_bias=False, name="two")(x)))
+    stem = conv(8, 1, name="read_twice")(x)
+    x = keras.layers.ReLU()(norm()(conv(8, 3, padding="same", name="three")(keras.layers.ReLU()(norm()(stem)))))
+    x = keras.layers.ReLU()(norm()(conv(6, 3, dilation_rate=2, padding="same", name="dilated")(x + stem)))
+    x = norm()(conv(6, 3, padding="same", activation="tanh", name="activated")(x))
+    x = norm()(conv(4, 3, strides=(2, 1), padding="same", name="uneven")(x))
+    return keras.Model(inputs, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x)))
+
+
 NETWORKS = {
     "resnet": lambda: resnet((8, 8, 1), 3, 8, (4, 6, 8)),
     "cifarnet": lambda: cifarnet(3, 16, ((4, 1), (6, 2), (8, 2))),
     "mobilenet": lambda: mobilenet_v2(3, 32, 0.25, ((1, 16, 1, 1), (6, 24, 2, 2))),
+    "unusual": unusual,
 }
 
 
@@ -22,7 +38,7 @@ NETWORKS = {
 def dense(request, randomise):
     model = randomise(NETWORKS[request.param]())
     for layer in model.layers:  # scales of both signs, as randomised ones are all positive
-        if isinstance(layer, keras.layers.BatchNormalization):
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.scale:
             signs = np.where(np.arange(layer.gamma.shape[0]) % 3 == 0, -1.0, 1.0)
             layer.gamma.assign(layer.gamma.numpy() * signs)
     return model
@@ -45,8 +61,9 @@ def test_at_density_1_the_gated_network_is_the_dense_one(dense, normalize):
     x = pictures(dense)
     expected = np.asarray(dense(x, training=False))
     np.testing.assert_allclose(model(x, training=False), expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
-    plain = [layer for layer in dense.layers if type(layer) is keras.layers.Conv2D]
-    assert len(gated.gate_layers(model)) == len(plain)
+    others = ("read_twice", "dilated", "activated", "uneven")
+    convolutions = [layer.name for layer in dense.layers if type(layer) is keras.layers.Conv2D]
+    assert [gate.name for gate in gated.gate_layers(model)] == [f"{c}_gated" for c in convolutions if c not in others]
 
 
 @pytest.mark.parametrize("normalize", ["paper", "sum"])
@@ -60,6 +77,20 @@ def test_stock_and_skipping_forms_are_the_gated_network(dense, normalize):
     for found in [gated.stock(model), *[skipping.build(model, chosen) for chosen in forms]]:
         np.testing.assert_allclose(found(x, training=False), expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
         assert all(type(layer).__module__.startswith("keras.") for layer in found.layers)
+
+
+def test_margins_say_how_near_a_tie_is(dense):
+    """Equal saliencies are a tie, which counts where some of them win."""
+    model, x = with_predictors(gated.gated(dense, 0.5, "sum", 0.0)), pictures(dense, 3)
+    found = gated.margins(model, x)
+    assert found.shape == (3,)
+    assert (found > 0).all()
+    for gate in gated.gate_layers(model):
+        gate.set_density(1.0)
+    assert np.isinf(gated.margins(model, x)).all()
+    gate.set_density(0.5)
+    gate.phi.assign(np.zeros(gate.phi.shape))
+    np.testing.assert_array_equal(gated.margins(model, x), 0)
 
 
 def test_a_copy_in_another_precision_keeps_weights_and_density(dense):

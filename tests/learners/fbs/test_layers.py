@@ -32,9 +32,10 @@ def test_the_output_is_the_blocks_times_the_gate():
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("scale", [True, False])
-def test_one_picture_is_computed_by_its_winners_alone(stride, scale):
+@pytest.mark.parametrize("bias", [True, False])
+def test_one_picture_is_computed_by_its_winners_alone(stride, scale, bias):
     """Eagerly and in a graph: the row of the batch, from fewer filters."""
-    convolution = keras.layers.Conv2D(6, 3, stride, padding="same", use_bias=False)
+    convolution = keras.layers.Conv2D(6, 3, stride, padding="same", use_bias=bias, bias_initializer="random_normal")
     layer = ChannelPruning([convolution, keras.layers.BatchNormalization(scale=scale)], density=0.5)
     expected = np.asarray(layer(PICTURES))
     generator = np.random.default_rng(1)

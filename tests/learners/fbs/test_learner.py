@@ -9,7 +9,7 @@ from secateur.learners.fbs.config import FbsConfig
 from secateur.learners.fbs.learner import FbsLearner
 from secateur.pruning import cost, shrink
 from secateur.training.pretrained import load_pretrained
-from secateur.utils.errors import UsageError
+from secateur.utils.errors import RunError, UsageError
 from tests.training.helpers import open_run
 
 
@@ -30,11 +30,13 @@ def test_the_stages_and_what_they_leave(task, tmp_path, precision, normalize):
     assert facts["macs_quantiles"]["least"] <= facts["macs_quantiles"]["median"] <= facts["macs_quantiles"]["most"]
     assert facts["masked_vs_shrunk"] < 1e-4
     assert facts["masked_vs_shrunk_flips"] <= 0.005
+    assert (learner.margins(task.load_data().test_images.astype(np.float32)) >= 0).all()
     pictures = task.load_data().test_images[:1].astype(np.float32)
     expected = np.asarray(learner.export()(pictures, training=False))
     np.testing.assert_allclose(learner.export_lite()(pictures), expected, atol=1e-3 * np.abs(expected).max())
     for name in ("fired.svg", "macs.svg"):
         assert "<rect" in (tmp_path / "run" / name).read_text()
+    assert 'fill="#1f6f43"' in (tmp_path / "run" / "fired.svg").read_text()
 
 
 def test_the_warm_up_trains_the_predictors_alone(task, tmp_path):
@@ -61,16 +63,37 @@ def test_it_starts_from_a_network_that_another_learner_shrank(task, tmp_path):
     learner = trained(task, tmp_path / "run", warm_start=str(tmp_path / "small.keras"))
     assert learner.export().get_layer("stage2_block1_conv1").filters == 3
     assert learner.evaluate()["macs_method"] < cost.macs(small)
-    with pytest.raises(UsageError, match=r"--warm_start none\.keras: no such file"):
-        trained(task, tmp_path / "other", warm_start="none.keras")
+
+
+def plain(size=8, nb_classes=3) -> keras.Model:
+    inputs = keras.Input((size, size, 1))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(inputs))
+    return keras.Model(inputs, keras.layers.Dense(nb_classes)(x), name="plain")
 
 
 def test_a_network_without_norms_cannot_be_gated(task, tmp_path):
-    inputs = keras.Input((8, 8, 1))
-    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(inputs))
-    save_keras(keras.Model(inputs, keras.layers.Dense(3)(x), name="plain"), tmp_path / "plain.keras")
-    with pytest.raises(UsageError, match="plain has no convolution with a batch norm behind it"):
-        trained(task, tmp_path / "run", warm_start=str(tmp_path / "plain.keras"))
+    message = "none of the 1 Conv2D layers of plain can be gated: one needs a BatchNormalization that alone reads it"
+    save_keras(plain(), tmp_path / "plain.keras")
+    with pytest.raises(UsageError, match=message):
+        FbsLearner.check(FbsConfig(warm_start=str(tmp_path / "plain.keras")), task)
+    with pytest.raises(UsageError, match=message):
+        FbsLearner.check(FbsConfig(), dataclasses.replace(task, build_model=plain))
+    assert FbsLearner.check(FbsConfig(), task) is None
+
+
+@pytest.mark.parametrize("shape", [{"size": 9}, {"nb_classes": 2}, {"nb_classes": 4}])
+def test_a_warm_start_for_other_pictures_or_classes_is_refused(task, tmp_path, shape):
+    save_keras(plain(**shape), tmp_path / "plain.keras")
+    with pytest.raises(UsageError, match=r"plain\.keras: goes from .*resnet8_at_noise from \(8, 8, 1\) to \(3,\)"):
+        FbsLearner.check(FbsConfig(warm_start=str(tmp_path / "plain.keras")), task)
+
+
+def test_a_warm_start_that_is_no_model(task, tmp_path):
+    with pytest.raises(ValueError, match=r"--warm_start none\.keras: no such file"):
+        FbsConfig(warm_start="none.keras")
+    (tmp_path / "bad.keras").write_text("x")
+    with pytest.raises(RunError, match=r"bad\.keras is not a readable"):
+        FbsLearner.check(FbsConfig(warm_start=str(tmp_path / "bad.keras")), task)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,13 @@ def test_number_of_winners(density, nb, expected):
     assert ops.nb_winners(density, nb) == expected
 
 
+def test_margin_of_the_last_winner_before_the_first_loser():
+    saliency = tf.constant([[4.0, 1.0, 3.0, 2.5], [2.0, 2.0, 0.0, 2.0], [1.0, 0.0, 0.0, 0.0]])
+    size = tf.constant([[9.0, 9.0, 5.0, 10.0]] * 3)
+    np.testing.assert_allclose(ops.margin(saliency, size, 2), [0.05, 0.0, np.inf])
+    np.testing.assert_array_equal(ops.margin(saliency, size, 4), np.inf)
+
+
 def test_subsampling_is_the_mean_magnitude():
     x = np.random.default_rng(0).normal(size=(2, 3, 5, 4)).astype(np.float32)
     np.testing.assert_allclose(ops.subsample(tf.constant(x)), np.abs(x).mean((1, 2)), rtol=1e-5)

@@ -1,0 +1,79 @@
+import keras
+import numpy as np
+import pytest
+
+from secateur.export import FORMATS, LiteModel, check_equivalence, forms, measure, save_tflite
+from secateur.export.latency import Latency
+from secateur.learners.fbs import choice, gated, skipping
+from secateur.learners.fbs.skipping import DENSE, OUTPUTS, SKIP
+from secateur.nets.layers import conv_norm
+from secateur.pruning.calls import record
+
+
+@pytest.fixture
+def model(randomise):
+    """Two gates in a row, with an activation between them."""
+    inputs = keras.Input((6, 6, 3))
+    x = conv_norm(inputs, 8, 3, 1, "first")
+    x = conv_norm(keras.layers.ReLU()(x), 6, 3, 1, "second")
+    outputs = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x))
+    model, generator = gated.gated(randomise(keras.Model(inputs, outputs)), 0.5, "sum", 0.0), np.random.default_rng(2)
+    for gate in gated.gate_layers(model):
+        gate.phi.assign(generator.normal(0, 0.5, gate.phi.shape))
+    return model
+
+
+@pytest.mark.parametrize("form", [DENSE, OUTPUTS, SKIP])
+@pytest.mark.parametrize("nb_live", [None, 4])
+@pytest.mark.parametrize("stays", [False, True])
+def test_a_gate_alone_is_the_gate_and_is_written_and_timed(model, tmp_path, form, nb_live, stays):
+    call = next(c for c in record(model).calls if c.layer.name == "second_gated")
+    alone = choice.alone(call, form, nb_live, stays)()
+    whole, given = np.random.default_rng(0).uniform(0, 2, (1, 6, 6, 8)).astype(np.float32), []
+    if nb_live:
+        numbers = np.arange(nb_live, dtype=np.int32)[None]
+        live = keras.ops.convert_to_numpy(choice.anywhere(numbers, 8))
+        whole[..., np.setdiff1d(np.arange(8), live)] = 0
+        given = [whole[..., live], numbers]
+    outputs = alone(given or [whole])
+    if stays and form != DENSE:
+        compact, winners = (keras.ops.convert_to_numpy(part) for part in outputs)
+        outputs = np.zeros((1, 6, 6, 6), np.float32)
+        outputs[..., winners] = compact
+    np.testing.assert_allclose(outputs, call.layer(np.repeat(whole, 2, 0))[:1], rtol=1e-4, atol=1e-5)
+    save_tflite(alone, tmp_path / "alone.tflite")
+    assert measure({"alone": tmp_path / "alone.tflite"}, rounds=1)["alone"].runs == 10
+
+
+@pytest.mark.parametrize("form", [DENSE, OUTPUTS, SKIP])
+def test_each_form_in_int8_is_the_network_within_its_tolerance(model, tmp_path, form):
+    pictures = np.random.default_rng(1).integers(0, 256, (32, 6, 6, 3)).astype(np.float32)
+    built = skipping.build(model, dict.fromkeys(("first_gated", "second_gated"), form))
+    save_tflite(built, tmp_path / "model.tflite", "int8", pictures)
+    found, expected = LiteModel(tmp_path / "model.tflite").predict(pictures), np.asarray(model(pictures))
+    int8 = FORMATS["tflite_int8"]
+    assert check_equivalence("int8", expected, found, int8.tolerance, int8.quantile) <= int8.tolerance
+
+
+def test_whatever_is_fastest_is_built_and_is_the_network(model, tmp_path, monkeypatch):
+    """By a clock that dislikes the dense form; all files are really written and run."""
+    order = [OUTPUTS, SKIP, DENSE]
+
+    def disliking(files, **settings):
+        assert all(latency.runs == 10 for latency in measure(files, rounds=1).values())
+        return {name: Latency(order.index(name) if name in order else -1.0, 0, 0, 1, 1) for name in files}
+
+    monkeypatch.setattr(forms, "measure", disliking)
+    monkeypatch.setattr(choice, "measure", disliking)
+    found = choice.fastest(model, tmp_path)
+    # The first gate reads the picture, of which every channel is there.
+    assert found["forms"] == {"first_gated": SKIP, "second_gated": OUTPUTS}
+    assert {name: set(times) for name, times in found["milliseconds"].items()} == {
+        "first_gated": {DENSE, SKIP},
+        "second_gated": {DENSE, OUTPUTS, SKIP},
+    }
+    pictures = np.random.default_rng(1).uniform(0, 255, (4, 6, 6, 3)).astype(np.float32)
+    expected = np.asarray(model(pictures, training=False))
+    for name in ("chosen", "dense", "skip"):
+        logits = LiteModel(tmp_path / f"whole_{name}.tflite").predict(pictures)
+        np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
