@@ -12,6 +12,7 @@ import keras
 
 from secateur import export
 from secateur.learners import registry
+from secateur.learners.interface import ChecksFirst
 from secateur.nets import controls
 from secateur.nets.outcome import hand_over
 from secateur.nets.runs import How, Where, dense_path, run_of
@@ -25,6 +26,8 @@ from secateur.utils.errors import RunError
 def train(task: Task, learner_name: str, config: Any, where: Where, how: How) -> dict:
     """Carry out a whole run, or what is left of one; print its table and return its result."""
     entry = registry.find(learner_name)
+    if issubclass(entry.learner, ChecksFirst):
+        entry.learner.check(config, task)
     task = _with_starts(task, _dense_model(task, where, how) if entry.learner.needs_dense else None, how)
     run = run_of(task, learner_name, dataclasses.asdict(config), where, how, where.state_dir)
     result_path = run.directory / "result.json"

@@ -12,7 +12,7 @@ from secateur.export import LiteModel
 from secateur.nets import runner
 from secateur.pruning import rules
 from secateur.utils.errors import UsageError
-from tests.pruning.test_rules import ChannelGain
+from tests.pruning.networks import ChannelGain
 from tests.training.helpers import tiny_task
 
 layers = keras.layers

@@ -7,11 +7,29 @@ from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 layers = keras.layers
 
 
+@keras.saving.register_keras_serializable(package="tests")
+class ChannelGain(keras.layers.Layer):
+    """A custom layer: a factor for each channel, whose number stands in the configuration."""
+
+    def __init__(self, channels, **kwargs):
+        super().__init__(**kwargs)
+        self.channels = channels
+
+    def build(self, input_shape):
+        self.gain = self.add_weight(shape=(self.channels,), initializer="ones", name="gain")
+
+    def call(self, x):
+        return x * self.gain
+
+    def get_config(self):
+        return super().get_config() | {"channels": self.channels}
+
+
 def chain() -> keras.Model:
     inputs = keras.Input((8, 8, 3))
     x = layers.Conv2D(6, 3, padding="same", activation="relu", name="a")(inputs)
     x = layers.BatchNormalization(name="a_norm")(x)
-    x = layers.MaxPooling2D()(x)
+    x = layers.MaxPooling2D(name="pool")(x)
     x = layers.Conv2D(7, 3, padding="same", strides=2, name="b")(x)
     x = layers.LeakyReLU(name="b_relu")(x)
     x = layers.GlobalAveragePooling2D()(x)

@@ -3,24 +3,7 @@ import numpy as np
 import pytest
 
 from secateur.pruning import ChannelGraph, mask, rules, shrink
-
-
-@keras.saving.register_keras_serializable(package="tests")
-class ChannelGain(keras.layers.Layer):
-    """A custom layer: a factor for each channel, whose number stands in the configuration."""
-
-    def __init__(self, channels, **kwargs):
-        super().__init__(**kwargs)
-        self.channels = channels
-
-    def build(self, input_shape):
-        self.gain = self.add_weight(shape=(self.channels,), initializer="ones", name="gain")
-
-    def call(self, x):
-        return x * self.gain
-
-    def get_config(self):
-        return super().get_config() | {"channels": self.channels}
+from tests.pruning.networks import ChannelGain
 
 
 @pytest.fixture

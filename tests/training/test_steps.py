@@ -81,6 +81,34 @@ def test_what_is_not_trained_stays_and_norms_follow_the_batches():
     assert moved == {"last/kernel", "last/bias", "norm/moving_mean", "norm/moving_variance"}
 
 
+def test_a_step_of_ones_own_gets_the_gradients_of_what_it_names():
+    model, factor, seen = linear(), keras.Variable(2.0), []
+    kernel = model.get_weights()[0]
+
+    def update(gradients):
+        seen.append([tuple(gradient.shape) for gradient in gradients])
+        factor.assign_sub(gradients[1])
+        return {"pull": gradients[1]}
+
+    weight = model.layers[1].kernel
+    step = steps.train_step(
+        model,
+        keras.optimizers.SGD(0.1),
+        lambda labels, logits: cross_entropy(labels, logits) * 0.0,
+        0.5,
+        replaced=lambda: [(weight, weight.value * factor.value)],
+        trained=[weight, factor],
+        decayed=[factor],
+        update=update,
+    )
+    metrics = step(tf.constant(IMAGES), tf.constant(LABELS))
+    assert seen[-1] == [(5, 3), ()]
+    # Of the decay alone, 0.5 / 2 * factor^2, and the optimizer did nothing.
+    assert float(metrics["pull"]) == 1.0
+    assert float(factor) == 1.0
+    np.testing.assert_array_equal(model.get_weights()[0], kernel)
+
+
 def test_float16_scales_the_loss_and_skips_a_step_that_overflows():
     assert isinstance(steps.scaled_for("float16", steps.sgd(RECIPE, 0.1)), keras.optimizers.LossScaleOptimizer)
     optimizer = steps.scaled_for("float16", keras.optimizers.SGD(0.1))

@@ -51,7 +51,7 @@ def test_more_stages_than_places(resnet20):
 def test_without_a_number_there_are_three_or_as_many_as_there_are_places(resnet20):
     assert len(plan_stages(*resnet20)) == 3 + 1
     model = networks.chain()
-    assert [stage.head_at for stage in plan_stages(model, ChannelGraph(model))] == ["max_pooling2d", None]
+    assert [stage.head_at for stage in plan_stages(model, ChannelGraph(model))] == ["pool", None]
     model = networks.one_dimensional()
     assert [stage.head_at for stage in plan_stages(model, ChannelGraph(model))] == [None]
 
