@@ -34,7 +34,7 @@ def row(dense: keras.Model, folder: pathlib.Path) -> dict:
     sizes = {n: group.size for n, group in graph.groups.items() if group.prunable and not group.passes_add}
     family = functools.partial(uniform_widths, sizes)
     chosen = export.widths_for_target("latency", TARGET, dense, dense, family, "auto", folder)
-    counted = WidthCost(dense, graph)
+    counted = WidthCost(graph)
     uniform = fitted(family, counted.macs, counted.macs(chosen), 24)
     plans: dict[str, Widths] = {"dense": {}, "chosen": chosen, "uniform": uniform}
     models = {name: shrink(dense, first_channels(widths)) for name, widths in plans.items()}

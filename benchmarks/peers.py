@@ -99,7 +99,7 @@ def one_hot_export(model: keras.Model, ratio: float) -> keras.Model:
 def at_macs(model: keras.Model, share: float) -> keras.Model:
     """Uniform widths of all groups, as wide as so many MACs allow."""
     graph = ChannelGraph(model)
-    counted = WidthCost(model, graph)
+    counted = WidthCost(graph)
     sizes = {group.name: group.size for group in graph.groups.values() if group.prunable}
     widths = fitted(lambda x: uniform_widths(sizes, x), counted.macs, share * cost.macs(model), 24)
     return shrink(graph, first_channels(widths))

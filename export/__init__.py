@@ -1,6 +1,7 @@
 """What leaves the program: stock Keras files, `.tflite` files, proof that they are equal, their speed, the report."""
 
 from secateur.export.compare import paired
+from secateur.export.decisions import check_decisions, decision_facts
 from secateur.export.details import layer_lines
 from secateur.export.equivalence import (
     NB_PICTURES_CHECKED,
@@ -33,8 +34,10 @@ __all__ = [
     "EquivalenceError",
     "Latency",
     "LiteModel",
+    "check_decisions",
     "check_equivalence",
     "check_same_logits",
+    "decision_facts",
     "evaluate_keras",
     "evaluate_tflite",
     "fastest_multiple",

@@ -9,7 +9,7 @@ import keras
 from secateur.export.latency import measure
 from secateur.export.tflite import save_tflite
 from secateur.pruning import cost
-from secateur.pruning.calls import Call, new_layer, record
+from secateur.pruning.calls import Call, new_layer, record, work_of
 
 # Layers beyond so many different ones are not timed: the files alone would take minutes.
 MOST_TIMED = 80
@@ -28,18 +28,12 @@ def layer_costs(model: keras.Model, timed: bool) -> dict[str, dict[str, float]]:
     """
     calls = {call.layer.name: call for call in record(model).calls if cost.call_macs(call)}
     found: dict[str, dict[str, float]] = {name: {"macs": count} for name, count in cost.layer_macs(model).items()}
-    keys = {name: _key(call) for name, call in calls.items() if len(call.inputs[0].shape) == 4}
+    keys = {name: work_of(call) for name, call in calls.items() if len(call.inputs[0].shape) == 4}
     if timed and len(set(keys.values())) <= MOST_TIMED:
         times = _milliseconds({key: calls[name] for name, key in keys.items()})
         for name, key in keys.items():
             found[name]["ms"] = times[key]
     return found
-
-
-def _key(call: Call) -> str:
-    """Equal for layers that do the same work."""
-    settings = {name: value for name, value in call.layer.get_config().items() if name not in ("name", "trainable")}
-    return repr((type(call.layer).__name__, sorted(settings.items(), key=str), call.inputs[0].shape[1:]))
 
 
 def _milliseconds(calls: dict[str, Call]) -> dict[str, float]:

@@ -44,7 +44,7 @@ def widths_for_target(
             suit each group.
         folder: for files that are timed.
     """
-    counted, multiple = WidthCost(model, ChannelGraph(model)), multiple_of(channel_multiple)
+    counted, multiple = WidthCost(ChannelGraph(model)), multiple_of(channel_multiple)
     costs: dict[str, Callable[[Widths], float]] = {
         "macs": lambda widths: counted.macs(widths) / cost.macs(dense),
         "params": lambda widths: cost.params(shrink(model, first_channels(widths))) / cost.params(dense),
@@ -116,7 +116,7 @@ def fastest_multiple(model: keras.Model, exact: Widths, folder: pathlib.Path, mo
     Returns:
         {"widths", "multiple", "milliseconds": {multiple: median}}, JSON-able.
     """
-    counted = WidthCost(model, ChannelGraph(model))
+    counted = WidthCost(ChannelGraph(model))
     candidates = {str(multiple): dict(rounded(exact, multiple, counted)) for multiple in MULTIPLES}
     files = {}
     for name, widths in candidates.items():

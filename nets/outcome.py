@@ -14,7 +14,6 @@ import keras
 import numpy as np
 
 from secateur import export
-from secateur.export.decisions import check_decisions, decision_facts
 from secateur.learners.interface import DecidesByPicture
 from secateur.nets.runs import How, Where, saved_path
 from secateur.pruning import cost
@@ -107,7 +106,7 @@ def _export(
         logits[key] = kind.logits(path, pictures)
         errors[key] = _check(f"{name} model and its {key} file", key, expected, logits[key], margins)
         paths[key] = str(path)
-    return paths, errors, {} if margins is None else decision_facts(expected, logits, margins, labels)
+    return paths, errors, {} if margins is None else export.decision_facts(expected, logits, margins, labels)
 
 
 def _check(title: str, key: str, expected: np.ndarray, found: np.ndarray, margins: np.ndarray | None) -> float:
@@ -117,7 +116,7 @@ def _check(title: str, key: str, expected: np.ndarray, found: np.ndarray, margin
         return export.check_equivalence(title, expected, found, kind.tolerance, kind.quantile)
     if export.is_quantized(key):  # rounded weights turn many decisions
         return export.check_equivalence(title, expected, found, kind.tolerance, quantile=0.5)
-    return check_decisions(title, expected, found, kind.tolerance, margins)
+    return export.check_decisions(title, expected, found, kind.tolerance, margins)
 
 
 def _measured(models: dict, files: dict, data: Dataset, task: Task, how: How, run: Run) -> dict:

@@ -82,6 +82,12 @@ def new_layer(layer: keras.layers.Layer, **changes: Any) -> keras.layers.Layer:
         ) from error
 
 
+def work_of(call: Call) -> str:
+    """A text that is equal for calls that do the same work: the same kind of layer on inputs of the same shape."""
+    settings = {name: value for name, value in call.layer.get_config().items() if name not in ("name", "trainable")}
+    return repr((type(call.layer).__name__, sorted(settings.items(), key=str), call.inputs[0].shape[1:]))
+
+
 def set_weights(target: keras.layers.Layer, weights: Sequence[np.ndarray]) -> None:
     """Give a layer or a model its weights, as its method does, and renew what layers computed from their old ones.
 

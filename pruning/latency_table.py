@@ -6,7 +6,7 @@ from typing import NamedTuple
 import keras
 
 from secateur.pruning import rules
-from secateur.pruning.calls import Call, new_layer
+from secateur.pruning.calls import Call, new_layer, work_of
 from secateur.pruning.channel_graph import ChannelGraph
 from secateur.pruning.cost import PLAIN, call_macs
 from secateur.pruning.widths import Widths, group_shares
@@ -43,7 +43,7 @@ class LatencyTable:
         self._layers: list[tuple[str, dict[str, float], dict[str, float]]] = []
         for call in graph.record.calls:
             if isinstance(call.layer, PLAIN) and call_macs(call) and rules.nb_groups(call.layer) == 1:
-                kind = _kind(call)
+                kind = work_of(call)
                 self._calls.setdefault(kind, call)
                 ends = (group_shares(graph, tensor) for tensor in (call.inputs[0], call.outputs[0]))
                 self._layers.append((kind, *ends))
@@ -69,12 +69,6 @@ class LatencyTable:
 
     def _left(self, group: str, widths: Widths) -> float:
         return widths[group] / self._sizes[group] if group in widths else 1.0
-
-
-def _kind(call: Call) -> str:
-    """Equal for layers that do the same work at the same widths."""
-    settings = {name: value for name, value in call.layer.get_config().items() if name not in ("name", "trainable")}
-    return repr((type(call.layer).__name__, sorted(settings.items(), key=str), call.inputs[0].shape[1:]))
 
 
 def _alone(call: Call, entry: _Entry) -> keras.Model:

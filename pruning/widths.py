@@ -25,7 +25,7 @@ class WidthCost:
     that makes or reads a part of a group (a branch whose concatenation is added to something) counts by proportion.
     """
 
-    def __init__(self, model: keras.Model, graph: ChannelGraph):
+    def __init__(self, graph: ChannelGraph):
         self.sizes = {name: group.size for name, group in graph.groups.items()}
         # Of each kernel: its cost at full width, and the groups behind its axes of channels.
         self._terms = [term for call in graph.record.calls for term in _terms_of(call, graph)]

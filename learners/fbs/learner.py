@@ -15,7 +15,6 @@ import keras
 import numpy as np
 
 from secateur import export
-from secateur.export.decisions import check_decisions
 from secateur.learners.fbs import choice, gated, skipping, structure
 from secateur.learners.fbs.config import FbsConfig
 from secateur.learners.fbs.counting import Count, count
@@ -123,7 +122,7 @@ class FbsLearner:
         self._stock = export.to_stock(gated.stock(self._exact))
         logits = export.logits_of(self._exact, pictures), export.logits_of(self._stock, pictures)
         title, tolerance = "gated network and its stock form", export.SHRUNK_TOLERANCE
-        self._facts["masked_vs_shrunk"] = check_decisions(title, *logits, tolerance, self.margins(pictures))
+        self._facts["masked_vs_shrunk"] = export.check_decisions(title, *logits, tolerance, self.margins(pictures))
         self._facts["masked_vs_shrunk_flips"] = export.share_of_flips(*logits, tolerance)
 
     def _count(self, data: Dataset) -> None:

@@ -16,14 +16,14 @@ MODELS = [build for build in networks.ALL if build not in (networks.concatenated
 @pytest.fixture(scope="module")
 def resnet8():
     model = resnet((8, 8, 1), 3, 8, (12, 20, 28))
-    return WidthCost(model, ChannelGraph(model))
+    return WidthCost(ChannelGraph(model))
 
 
 @pytest.mark.parametrize("make", MODELS)
 def test_cost_is_that_of_the_shrunk_network(make):
     model = make()
     graph = ChannelGraph(model)
-    found = WidthCost(model, graph)
+    found = WidthCost(graph)
     assert found.macs({}) == cost.macs(model)
     generator = np.random.default_rng(0)
     widths = {n: int(generator.integers(1, g.size + 1)) for n, g in graph.groups.items() if g.prunable}
@@ -34,7 +34,7 @@ def test_parts_of_a_group_count_by_proportion():
     # Layer "a" makes 4 of the 9 channels of its group: which of them go is not known from the width.
     model = networks.concatenated()
     graph = ChannelGraph(model)
-    found, size = WidthCost(model, graph), graph.groups["a"].size
+    found, size = WidthCost(graph), graph.groups["a"].size
     plans = [{"a": [k for k in range(size) if k != gone]} for gone in range(size)]
     exact = [cost.macs(shrink(model, plan)) for plan in plans]
     assert min(exact) <= found.macs({"a": size - 1}) <= max(exact)

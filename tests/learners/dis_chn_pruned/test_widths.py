@@ -50,7 +50,7 @@ def test_auto_takes_the_fastest_within_the_budget_and_measures_once(network, tmp
     found = planned(network, tmp_path, channel_multiple="auto")
     assert seen == [sorted(["1", "2", "4", "8", "16"])]
     assert all(width % 4 == 0 for width in found.values())
-    cost = WidthCost(*network)
+    cost = WidthCost(network[1])
     assert cost.macs(found) <= cost.macs(dict(zip(NAMES, [6, 10, 14], strict=True)))
     assert planned(network, tmp_path, channel_multiple="auto") == found
     assert len(seen) == 1
