@@ -8,10 +8,10 @@ import keras
 
 from secateur import export
 from secateur.nets.runs import How, Where, run_of
-from secateur.pruning.calls import new_layer
+from secateur.pruning.calls import new_layer, set_weights
 from secateur.training import parallel
 from secateur.training.precision import to_training
-from secateur.training.pretrained import load_pretrained
+from secateur.training.pretrained import load_pretrained, load_saved
 from secateur.training.run import Run
 from secateur.training.task import Task
 from secateur.training.train import stream_seed, train_model
@@ -34,17 +34,26 @@ def from_scratch(task: Task, pruned: pathlib.Path, nb_epochs: float, where: Wher
     With the distillation of the run, if it has any.
     """
     task = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, nb_epochs_ft=nb_epochs))
-    shape = keras.models.load_model(pruned, compile=False)
+    shape = load_saved(pruned)
     widths = {layer.name: layer.output.shape[-1] for layer in shape.layers}
     run = run_of(task, "scratch", {"widths": widths}, where, how)
     recipe = task.recipe
     with run.open():
         # The same random weights on every worker, and in a process that was started again.
         keras.utils.set_random_seed(stream_seed(run, "scratch"))
-        model = to_training(keras.models.clone_model(shape, clone_function=new_layer), how.precision, how.sync_bn)
+        model = to_training(_anew(shape), how.precision, how.sync_bn)
         phase = dataclasses.replace(recipe.training, nb_epochs=recipe.nb_epochs + recipe.nb_epochs_ft)
         train_model(model, task, task.load_data(), run, "scratch", phase)
         return _scores(model, task, run)
+
+
+def _anew(shape: keras.Model) -> keras.Model:
+    """The same network with new random weights; what its `Normalization` layers know of the pictures stays."""
+    model = keras.models.clone_model(shape, clone_function=new_layer)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            set_weights(layer, shape.get_layer(layer.name).get_weights())
+    return model
 
 
 def _scores(model: keras.Model, task: Task, run: Run) -> dict:

@@ -20,3 +20,21 @@ def test_the_shape_begins_with_the_same_random_weights_whatever_was_drawn_before
     dense = keras.models.load_model(task.pretrained).get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(*seen, strict=True))
     assert not np.array_equal(seen[0][0], dense[0])
+
+
+def test_what_the_network_knows_of_its_pictures_is_not_forgotten(tmp_path, monkeypatch):
+    adapted = keras.layers.Normalization(name="adapted")
+    inputs = keras.Input((4, 4, 1))
+    outputs = keras.layers.Dense(3)(keras.layers.Flatten()(adapted(inputs)))
+    adapted.adapt(np.random.default_rng(0).normal(5.0, 3.0, (64, 4, 4, 1)))
+    path = tmp_path / "pruned.keras"
+    save_keras(keras.Model(inputs, outputs), path)
+    seen = []
+    monkeypatch.setattr(controls, "train_model", lambda model, *_: seen.append(model))
+    monkeypatch.setattr(controls, "_scores", lambda *_: {})
+    task = tiny_task(pretrained=tmp_path / "dense.keras")
+    save_keras(task.build_model(), task.pretrained)
+    controls.from_scratch(task, path, 1.0, Where(str(tmp_path), str(tmp_path)), How())
+    picture = np.full((1, 4, 4, 1), 5.0, np.float32)
+    assert np.allclose(seen[0].get_layer("adapted")(picture), adapted(picture))
+    assert abs(float(adapted(picture)[0, 0, 0, 0])) < 1.0
