@@ -1,5 +1,5 @@
 # Chores. `make check` is what CI runs after the example.
-.PHONY: check format lock
+.PHONY: check format lock audit
 
 check:
 	./scripts/run_tests.sh
@@ -16,3 +16,10 @@ lock:
 	$(compile) --extra dev --output-file requirements.lock pyproject.toml
 	$(compile) --extra gpu --constraint requirements.lock --output-file requirements.gpu.lock pyproject.toml
 	.venv/bin/python tools/oldest.py | $(compile) --output-file requirements.oldest.lock -
+
+# Known weaknesses of everything that the scripts install, from PyPI's advisories; what cannot be looked up is an error.
+audit:
+	python3 -m venv build/audit
+	build/audit/bin/python -m pip install --quiet pip-audit
+	build/audit/bin/pip-audit --strict --disable-pip --require-hashes \
+		-r requirements.lock -r requirements.gpu.lock -r requirements.oldest.lock
