@@ -28,4 +28,4 @@ if [ "${1:-}" = --all ]; then
 fi
 # Two processes of one thread each: tracing is single-threaded. Each begins with its half of the tests, so that fixtures of a module are made
 # once or twice.
-exec "$python" -m pytest -n 2 --dist worksteal "$@"
+exec "$python" -m pytest -n 2 --dist worksteal --durations=40 --durations-min=5 "$@"
