@@ -5,7 +5,7 @@
 One process on one core against two processes with one core each, batch 128 each; bytes all-reduced in a step against
 the parameters; what an all-reduce of two processes takes by its size. From these parts a model of the step
 (`step_model.py`) must explain the efficiency of two. From published speeds of one GPU, an assumed network and the
-measured decoding (results/decode.json) it says what 8 to 512 GPUs would give: with the all-reduce behind the backward
+measured reader (results/decode.json) it says what 8 to 512 GPUs would give: with the all-reduce behind the backward
 pass, as this program has it, and overlapping it, as Horovod has it, whose published figures stand beside. Run it on an
 idle machine of two cores or more.
 """
@@ -135,9 +135,9 @@ def measured() -> dict:
 
 
 def predicted(rate: float) -> dict:
-    """What P100s would give if the cores of each decode so many pictures a second; how far published figures are."""
+    """What P100s would give if the cores of each read so many pictures a second; how far published figures are."""
     link, tables, anchors = step_model.LINK, step_model.predictions(rate), step_model.anchors()
-    print(f"P100s behind {link.gb} GB/s, {link.message_us:.0f} us a message, {rate:.0f} pictures a second decoded")
+    print(f"P100s behind {link.gb} GB/s, {link.message_us:.0f} us a message, {rate:.0f} pictures a second read")
     for overlap, table in tables.items():
         print(f"all-reduce overlaps {overlap:.0%} of the backward pass:")
         for name, line in table.items():
@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path, help="write the figures as JSON")
     args = parser.parse_args()
     decoding = json.loads(args.decode.read_text())
-    rate = step_model.CORES * decoding["pictures_per_second"]["fused"] / decoding["cores"]
+    rate = step_model.CORES * decoding["pictures_per_second"]["reader"] / decoding["cores"]
     write(args.out, measured() | {"predicted": predicted(rate)})
 
 
