@@ -232,6 +232,19 @@ def several_ends() -> keras.Model:
     return keras.Model(inputs, [x, layers.Dense(2, name="second")(layers.Flatten()(seen))], name="several_ends")
 
 
+def transformer() -> keras.Model:
+    """Attention over patches: the widths inside the two-layer perceptron can go, the stream and the heads stay."""
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Reshape((16, 8))(layers.Conv2D(8, 2, strides=2, name="patches")(inputs))
+    y = layers.LayerNormalization(name="before_attention")(x)
+    x = layers.Add()([x, layers.MultiHeadAttention(2, 4, name="attention")(y, y)])
+    y = layers.LayerNormalization(name="before_perceptron")(x)
+    y = layers.Dense(12, activation="gelu", name="hidden")(y)
+    x = layers.Add()([x, layers.Dense(8, name="perceptron")(y)])
+    x = layers.GlobalAveragePooling1D()(x)
+    return keras.Model(inputs, layers.Dense(3, name="logits")(x), name="transformer")
+
+
 ALL = (
     chain,
     flattened,
@@ -251,4 +264,5 @@ ALL = (
     embedded,
     merged,
     several_ends,
+    transformer,
 )

@@ -189,6 +189,13 @@ def test_attention_and_unknown_layers_say_why():
         assert group.reason.startswith(f"odd ({type(layer).__name__}) reads them")
 
 
+def test_of_a_transformer_the_perceptron_can_be_narrower():
+    groups = ChannelGraph(networks.transformer()).groups
+    assert [name for name, group in groups.items() if group.prunable] == ["hidden"]
+    assert groups["patches"].producers == ("patches", "perceptron")
+    assert groups["patches"].reason.startswith("before_attention (LayerNormalization) reads them")
+
+
 def test_a_subclass_of_a_known_layer_is_unknown():
     class Odd(layers.ReLU):
         def call(self, x):
