@@ -1,8 +1,9 @@
 """The calls of a functional model, in the order in which they run."""
 
+import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -88,6 +89,22 @@ def work_of(call: Call) -> str:
     return repr((type(call.layer).__name__, sorted(settings.items(), key=str), call.inputs[0].shape[1:]))
 
 
+def call_with(
+    layer: keras.layers.Layer, weights: Sequence[np.ndarray], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> list[Any]:
+    """Call a fresh layer and give it its weights; the outputs, flat."""
+    with _no_random_values(layer):
+        outputs = keras.tree.flatten(layer(*args, **kwargs))
+    if weights:
+        set_weights(layer, weights)
+    return outputs
+
+
+def weights_of(layer: keras.layers.Layer) -> list[np.ndarray]:
+    """Of a layer; [] for an operation, which is none."""
+    return layer.get_weights() if getattr(layer, "weights", None) else []
+
+
 def set_weights(target: keras.layers.Layer, weights: Sequence[np.ndarray]) -> None:
     """Give a layer or a model its weights, as its method does, and renew what layers computed from their old ones.
 
@@ -115,18 +132,33 @@ def replaced(arguments: Any, values: dict[int, Any]) -> Any:
 
 
 def _record(model: keras.Model) -> Record:
-    originals = {layer.name: layer for layer in model.operations}
-    calls = []
+    # Keras has no public way to list the calls, but to clone the model, which draws random weights for every variable.
+    nodes = [node for depth in sorted(model._nodes_by_depth, reverse=True) for node in model._nodes_by_depth[depth]]
+    calls = [
+        Call(
+            node.operation, (node.arguments.args, node.arguments.kwargs), tuple(node.input_tensors), tuple(node.outputs)
+        )
+        for node in nodes
+        if not node.is_input
+    ]
+    return Record(tuple(calls), tuple(model.inputs), tuple(model.outputs))
 
-    def call(layer: keras.layers.Layer, *args: object, **kwargs: object) -> object:
-        outputs = layer(*args, **kwargs)
-        calls.append(Call(originals[layer.name], (args, kwargs), tensors((args, kwargs)), tensors(outputs)))
-        return outputs
 
-    # Only shapes matter: inside this scope the copy's weights never get values, which would take most of the time.
-    with keras.StatelessScope(initialize_variables=False):
-        copy = keras.models.clone_model(model, clone_function=new_layer, call_function=call)
-    return Record(tuple(calls), tuple(copy.inputs), tuple(copy.outputs))
+@contextlib.contextmanager
+def _no_random_values(layer: keras.layers.Layer) -> Iterator[None]:
+    """Inside, the layer is built with zeros: drawing random ones takes longer than all the rest of making a copy."""
+    drawn = {
+        name: value
+        for name, value in vars(layer).items()
+        if name.endswith("_initializer") and isinstance(value, keras.initializers.Initializer)
+    }
+    for name in drawn:
+        setattr(layer, name, keras.initializers.Zeros())
+    try:
+        yield
+    finally:
+        for name, value in drawn.items():
+            setattr(layer, name, value)
 
 
 class _Flattener:
@@ -164,11 +196,7 @@ class _Flattener:
     def _call(self, layer: keras.layers.Layer, args: tuple, kwargs: dict, prefix: str) -> list[Any]:
         if id(layer) not in self._layers:
             self._layers[id(layer)] = new_layer(layer, name=self._name(layer, prefix))
-        copy = self._layers[id(layer)]
-        results = keras.tree.flatten(copy(*args, **kwargs))
-        if getattr(layer, "weights", None):
-            set_weights(copy, layer.get_weights())
-        return results
+        return call_with(self._layers[id(layer)], weights_of(layer), args, kwargs)
 
     def _name(self, layer: keras.layers.Layer, prefix: str) -> str:
         name = layer.name if self._taken[layer.name] == 1 else f"{prefix}{layer.name}"

@@ -2,6 +2,7 @@
 
 import keras
 
+from secateur.pruning.calls import new_layer
 from secateur.utils.errors import UsageError
 
 # Layers that end a classifier of probabilities, and the operations of keras.ops of the same names.
@@ -50,7 +51,7 @@ def check_savable(layer: keras.layers.Layer) -> None:
     """Refuse a layer that `keras.models.load_model` would not load.
 
     Raises:
-        UsageError: a Lambda, or a class that is not registered.
+        UsageError: a Lambda, a class or function that is not registered, or a configuration that does not tell all.
     """
     kind = type(layer)
     if kind is keras.layers.Lambda:
@@ -58,13 +59,13 @@ def check_savable(layer: keras.layers.Layer) -> None:
             f"{layer.name} is a Lambda: a file with it cannot be loaded; write it with keras.ops or as a registered "
             "layer of your own"
         )
-    if kind.__module__.split(".")[0] in ("keras", "secateur"):
-        return
-    if keras.saving.get_registered_object(keras.saving.get_registered_name(kind)) is not kind:
+    own = kind.__module__.split(".")[0] not in ("keras", "secateur")
+    if own and keras.saving.get_registered_object(keras.saving.get_registered_name(kind)) is not kind:
         raise UsageError(
             f"{layer.name} is a {kind.__name__}, which a saved model could not be loaded with: put "
             "@keras.saving.register_keras_serializable() before its class"
         )
+    new_layer(layer)
 
 
 def _probabilities(model: keras.Model) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from secateur.pruning.calls import Call, new_layer, record, replaced, set_weights
+from secateur.pruning.calls import Call, call_with, new_layer, record, replaced, weights_of
 
 
 def replay(model: keras.Model, instead: Callable[[Call, Any], Any]) -> keras.Model:
@@ -22,10 +22,7 @@ def replay(model: keras.Model, instead: Callable[[Call, Any], Any]) -> keras.Mod
         args, kwargs = replaced(call.arguments, values)
         if call.layer.name not in copies:
             copies[call.layer.name] = new_layer(call.layer)
-        outputs = copies[call.layer.name](*args, **kwargs)
-        if getattr(call.layer, "weights", None):
-            set_weights(copies[call.layer.name], call.layer.get_weights())
-        return outputs
+        return call_with(copies[call.layer.name], weights_of(call.layer), args, kwargs)
 
     (source,) = recorded.inputs
     inputs = keras.Input(batch_shape=source.shape, dtype=source.dtype, name=source.name)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from secateur.pruning import rules
-from secateur.pruning.calls import Call, new_layer, replaced, set_weights
+from secateur.pruning.calls import Call, call_with, new_layer, replaced, set_weights, weights_of
 from secateur.pruning.channel_graph import ChannelGraph, Keep
 from secateur.pruning.liveness import State
 
@@ -85,10 +85,7 @@ class _Builder:
         return self._apply(call, *replaced(call.arguments, dict(values)))
 
     def _apply(self, call: Call, args: tuple, kwargs: dict) -> dict[int, Any]:
-        layer = self._layer(call)
-        outputs = keras.tree.flatten(layer(*args, **kwargs))
-        if getattr(layer, "weights", None):
-            set_weights(layer, self._sliced_weights(call))
+        outputs = call_with(self._layer(call), self._sliced_weights(call), args, kwargs)
         return {id(t): x for t, x in zip(call.outputs, outputs, strict=True)}
 
     def _layer(self, call: Call) -> keras.layers.Layer:
@@ -111,11 +108,11 @@ class _Builder:
         return ~np.isin(self._flow_of(tensor), self._removed)
 
     def _sliced_weights(self, call: Call) -> list[np.ndarray]:
-        layer, weights = call.layer, call.layer.get_weights()
+        weights = weights_of(call.layer)
         read, made = self._kept(call.inputs[0]), self._kept(call.outputs[0])
         if read.all() and made.all():
             return weights
-        return [_sliced(w, axes, read, made) for w, axes in zip(weights, rules.axes_of(layer), strict=False)]
+        return [_sliced(w, axes, read, made) for w, axes in zip(weights, rules.axes_of(call.layer), strict=False)]
 
     def _constant(self, call: Call, values: Mapping[int, Any]) -> np.ndarray:
         """The value [C] of a tensor that no longer depends on the picture."""

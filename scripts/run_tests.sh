@@ -26,6 +26,6 @@ if [ "${1:-}" = --all ]; then
     shift
     set -- -m "full_size or not full_size" "$@"
 fi
-# Two processes of one thread each: tracing is single-threaded. Each begins with its half of the tests, so that fixtures of a module are made
-# once or twice.
+# Two processes of one thread each: tracing is single-threaded. Each begins with its half of the tests, so that fixtures of
+# a module are made once or twice.
 exec "$python" -m pytest -n 2 --dist worksteal --durations=40 --durations-min=5 "$@"

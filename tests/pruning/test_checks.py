@@ -16,6 +16,11 @@ def ending(*ends: keras.layers.Layer, shape: tuple = (8, 8, 3)) -> keras.Model:
     return keras.Model(inputs, x, name="own")
 
 
+def unknown(x):
+    """Nobody registered it."""
+    return x
+
+
 @pytest.mark.parametrize(
     ("model", "says"),
     [
@@ -28,6 +33,7 @@ def ending(*ends: keras.layers.Layer, shape: tuple = (8, 8, 3)) -> keras.Model:
         (ending(layers.Dense(3), layers.Activation("sigmoid")), "ends with a sigmoid"),
         (ending(layers.Dense(3), keras.ops.softmax), "ends with a softmax"),
         (ending(layers.Lambda(lambda x: x, name="odd"), layers.Dense(3)), "odd is a Lambda"),
+        (ending(layers.Dense(3, activation=unknown, name="odd")), "odd .Dense. cannot be made again"),
     ],
 )
 def test_what_would_fail_after_the_training_is_refused_before(model, says):
