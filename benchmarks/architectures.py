@@ -4,8 +4,8 @@
 
 Random weights, channels chosen at random, 30 % and 50 % of every group that may be pruned. Batch norms have the
 statistics of noise: with any others the activations of the deepest networks grow from block to block, until one network
-run in two ways gives two answers (EfficientNetV2L: logits of 1e4, even in float64). A network that is done already (in
---out) is not done again. All forty take about an hour on 2 CPU cores; `--only NAME` does one.
+run in two ways gives two answers (EfficientNetV2L does). A network that is done already (in --out) is not done again.
+All forty take about an hour on 2 CPU cores; `--only NAME` does one.
 Time and memory of finding the groups and shrinking once are compared with building the network and with its weights.
 """
 
@@ -39,7 +39,7 @@ TOLERANCE = 1e-4
 MOST_TIMES = 3
 
 
-def randomised(model: keras.Model, pictures: np.ndarray) -> keras.Model:
+def randomise(model: keras.Model, pictures: np.ndarray) -> None:
     """Random scales and biases, the statistics of the pictures: fresh ones are 0 and 1 and hide wrong slices."""
     generator = np.random.default_rng(0)
     for variable in model.weights:
@@ -56,7 +56,6 @@ def randomised(model: keras.Model, pictures: np.ndarray) -> keras.Model:
     model(pictures, training=True)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-    return model
 
 
 def plan(graph: ChannelGraph, ratio: float) -> dict[str, list[int]]:
@@ -114,7 +113,7 @@ def lite_error(model: keras.Model, picture: np.ndarray) -> float:
 def row(name: str) -> dict:
     model, build = built(name)
     pictures = np.random.default_rng(2).uniform(0, 255, (2, *model.input_shape[1:])).astype(np.float32)
-    randomised(model, pictures)
+    randomise(model, pictures)
     graph, small, seconds, nb_bytes = shrunk(model)
     return {
         "name": name,
