@@ -4,9 +4,10 @@
 
 The two tables of the original description, made again: one 3x3 convolution (256 channels, 14x14) as a standard smaller
 convolution and as squeeze, convolution, expand, with the share of each part; and ResNet-34 at 224 with random weights,
-four rates, the group scope, the filter scope with each layer in its fastest form and with every layer squeezed and
-expanded (the original program), the whole model and its residual stages alone, where all pruned convolutions are. One
-thread, batch 1, the files of a comparison take turns, medians. Run it on an idle machine.
+four rates, the group scope (as counted, and with `--channel_multiple auto`), the filter scope with each layer in its
+fastest form (as counted, and with `--channel_multiple 8`) and with every layer squeezed and expanded (the original
+program), the whole model and its residual stages alone, where all pruned convolutions are. One thread, batch 1, the
+files of a comparison take turns, medians. Run it on an idle machine.
 """
 
 import argparse
@@ -28,11 +29,13 @@ from secateur.pruning.widths import first_channels
 WIDTH, SIZE = 256, 14
 LAYER_RATES = (0.14, 0.25, 0.35, 0.5)
 MODEL_RATES = (0.15, 0.25, 0.35, 0.45)
+MULTIPLE = 8
 # Saved time over saved MACs, by scope and rate.
 GOALS = {
     "group": dict(zip(MODEL_RATES, (0.75, 0.85, 0.85, 0.85), strict=True)),
     "filter": dict(zip(MODEL_RATES, (0.45, 0.6, 0.6, 0.6), strict=True)),
 }
+NAMES = ("group", "group_auto", "filter", f"filter_{MULTIPLE}", "squeeze")
 
 
 def timed(models: dict[str, keras.Model]) -> dict[str, float]:
@@ -70,30 +73,32 @@ def layer_row(rate: float) -> dict:
     }
 
 
-def group_model(dense: keras.Model, rate: float) -> keras.Model:
-    """Every channel group narrower by the rate."""
+def group_models(dense: keras.Model, rate: float, folder: pathlib.Path) -> dict[str, keras.Model]:
+    """Every channel group narrower by the rate, and with the multiple that is fastest."""
     groups = {name: group.size for name, group in ChannelGraph(dense).groups.items() if group.prunable}
-    return shrink(dense, first_channels({name: nb_filters(size, rate) for name, size in groups.items()}))
+    exact = {name: nb_filters(size, rate) for name, size in groups.items()}
+    widths = {"group": exact, "group_auto": export.fastest_multiple(dense, exact, folder)["widths"]}
+    return {name: shrink(dense, first_channels(found)) for name, found in widths.items()}
 
 
-def filter_models(dense: keras.Model, rate: float, folder: pathlib.Path) -> tuple[dict, squeeze.Masks, dict]:
-    """Random filters removed in every block: the model in its fastest forms and as the original, masks, forms.
+def filter_models(dense: keras.Model, rate: float, multiple: int, folder: pathlib.Path) -> tuple[dict, squeeze.Masks]:
+    """Random filters removed in every block: the model in its fastest forms and as the original, and the masks.
 
     The original squeezes and expands every layer, also between the convolutions of a block.
     """
     graph, generator = ChannelGraph(dense), np.random.default_rng(0)
     scope = FilterScope(graph, "fastest")
-    sizes = {name: dense.get_layer(name).filters for name in scope.rows}
-    kept = {n: np.sort(generator.permutation(size)[: nb_filters(size, rate)]).tolist() for n, size in sizes.items()}
+    counts = {name: nb_filters(dense.get_layer(name).filters, rate, multiple) for name in scope.rows}
+    order = {name: generator.permutation(dense.get_layer(name).filters) for name in scope.rows}
+    kept = {name: np.sort(order[name][:count]).tolist() for name, count in counts.items()}
     found = squeeze.masks(graph, kept)
     masked = export.to_stock(scope.pruned(dense, kept, np.zeros(0))[0])
     small, left = squeeze.without_inner_channels(masked, found)
-    forms = squeeze.fastest_forms(small, left, folder)["forms"]
     models = {
-        "filter": squeeze.build(small, left, forms),
+        "filter": squeeze.build(small, left, squeeze.fastest_forms(small, left, folder)["forms"]),
         "squeeze": squeeze.build(masked, found, squeeze.squeezed_forms(masked, found)["forms"]),
     }
-    return models, found, forms
+    return models, found
 
 
 def stages(model: keras.Model) -> keras.Model:
@@ -117,15 +122,17 @@ def savings(dense: keras.Model, model: keras.Model, masks: squeeze.Masks | None,
 
 def model_row(dense: keras.Model, rate: float, folder: pathlib.Path) -> dict:
     """ResNet-34 at one rate, in both scopes."""
-    filtered, masks, forms = filter_models(dense, rate, folder)
-    models = {"dense": dense, "group": group_model(dense, rate), **filtered}
+    filtered, masks = filter_models(dense, rate, 1, folder)
+    rounded, masks_rounded = filter_models(dense, rate, MULTIPLE, folder)
+    models = {"dense": dense, **group_models(dense, rate, folder), **filtered, f"filter_{MULTIPLE}": rounded["filter"]}
     found = timed(models | {f"{name}_stages": stages(model) for name, model in models.items()})
-    row: dict = {"rate": rate, "milliseconds": found, "forms": forms}
-    for name, model in list(models.items())[1:]:
-        own = masks if name in filtered else None
-        inner = savings(stages(dense), stages(model), own, found["dense_stages"], found[f"{name}_stages"])
-        row[name] = savings(dense, model, own, found["dense"], found[name])
-        row[name] |= {"stages": inner, "goal": GOALS.get(name, {}).get(rate)}
+    own = {"filter": masks, "squeeze": masks, f"filter_{MULTIPLE}": masks_rounded}
+    row: dict = {"rate": rate, "milliseconds": found}
+    for name in NAMES:
+        model = models[name]
+        inner = savings(stages(dense), stages(model), own.get(name), found["dense_stages"], found[f"{name}_stages"])
+        row[name] = savings(dense, model, own.get(name), found["dense"], found[name])
+        row[name] |= {"stages": inner, "goal": GOALS.get(name.partition("_")[0], {}).get(rate)}
     return row
 
 
@@ -143,7 +150,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = [model_row(dense, rate, pathlib.Path(folder)) for rate in MODEL_RATES]
     for row in rows:
-        for name in ("group", "filter", "squeeze"):
+        for name in NAMES:
             found = row[name]
             parts = (found["macs_down"], found["time_down"], found["stages"]["macs_down"], found["stages"]["time_down"])
             down = [f"{100 * share:.1f}" for share in parts]
