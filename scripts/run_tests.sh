@@ -8,6 +8,8 @@ set -euo pipefail
 if [ "${1:-}" = --oldest ]; then
     shift
     folder=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+    # The oldest NumPy and SciPy have no packages for Python 3.13.
+    export PYTHON=${PYTHON:-$(command -v python3.11 || command -v python3.12 || echo python3)}
     venv=$folder/.venv-oldest lock_file=$folder/requirements.oldest.lock cuda_lock_file=
     source "$folder/scripts/setup_env.sh"
     ensure_env

@@ -3,6 +3,7 @@
 `seven`, Slurm and Kubernetes, tried in that order. Folders that the flags name must be the same on all machines.
 """
 
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import NamedTuple
 from secateur.utils import kubernetes_job, seven_job, slurm_job
 from secateur.utils.cluster import Job
 from secateur.utils.errors import RunError, UsageError
+from secateur.utils.files import write_atomically
 from secateur.utils.launch import parse
 
 USAGE = (
@@ -28,14 +30,16 @@ class Cluster(NamedTuple):
     Attributes:
         client: the command that must be there.
         submission: job to the command that submits it and what that reads from its standard input.
+        file: where it reads that instead, if it does.
     """
 
     client: str
     submission: Callable[[Job], tuple[list[str], str]]
+    file: Callable[[Job], pathlib.Path] | None = None
 
 
 CLUSTERS = {
-    "seven": Cluster("seven", seven_job.submission),
+    "seven": Cluster("seven", seven_job.submission, seven_job.path_of),
     "slurm": Cluster("sbatch", slurm_job.submission),
     "kubernetes": Cluster("kubectl", kubernetes_job.submission),
 }
@@ -97,7 +101,10 @@ def main(argv: Sequence[str]) -> int:
     if dry_run:
         print(f"{' '.join(command)}\n{text}", end="")
         return 0
-    return subprocess.run(command, input=text, text=True).returncode
+    file = CLUSTERS[kind].file
+    if file:
+        write_atomically(file(job), text.encode())
+    return subprocess.run(command, input=None if file else text, text=True).returncode
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ are only read as read-only, so the flags need no translation and results lie whe
 import hashlib
 import os
 import pathlib
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -82,17 +83,20 @@ def plan_for(argv: Sequence[str], has_nvidia: bool) -> Plan:
     gpus = has_nvidia and launch.device != "cpu"
     flags = _flags(launch.arguments)
     data = data_dir_for(_dataset(launch.script), flags.get("data_dir_local"), pathlib.Path("path.conf"))
-    arguments = list(launch.arguments)
+    # In the container the home folder is another one.
+    arguments = [re.sub(r"^(--\w+=)?(~.*)$", _at_home, word) for word in launch.arguments]
     if data and "data_dir_local" not in flags:
         arguments.append(f"--data_dir_local={data}")
         flags["data_dir_local"] = str(data)
     mounts = _mounts(flags)
     if not data and _dataset(launch.script) in DOWNLOADED:
         mounts[str(pathlib.Path("data").resolve())] = "rw"
-    script = f"{HOME}/{launch.script.relative_to(ROOT)}" if launch.script.is_relative_to(ROOT) else ""
-    if not script:  # a script of one's own
-        script = str(launch.script.resolve())
-        mounts.setdefault(str(launch.script.resolve().parent), "ro")
+    own_script = launch.script.resolve()
+    script = str(own_script)
+    if own_script.is_relative_to(ROOT / "nets"):
+        script = f"{HOME}/{own_script.relative_to(ROOT)}"
+    else:
+        mounts.setdefault(str(own_script.parent), "ro")
     variant = "gpu" if gpus else "cpu"
     command = ["-n", str(launch.nb_gpus), f"--device={variant}", script, *arguments]
     image = f"secateur:{variant}-{_digest(own['--base'])}"
@@ -119,6 +123,10 @@ def _flags(arguments: Sequence[str]) -> dict[str, str]:
         if word.startswith("--"):
             found[name] = value if separator else (words[k + 1] if k + 1 < len(words) else "")
     return found
+
+
+def _at_home(found: re.Match) -> str:
+    return (found[1] or "") + str(pathlib.Path(found[2]).expanduser())
 
 
 def _dataset(script: pathlib.Path) -> str:

@@ -1,6 +1,7 @@
 """Command-line flags generated from frozen dataclasses: the only place, with `nets/runner.py`, that sees absl."""
 
 import dataclasses
+import os
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -83,7 +84,7 @@ class FlagTable:
     def read(self, title: str) -> Any:
         """The section's dataclass with the parsed values; a ValueError of its own checks becomes a UsageError."""
         section = self.sections[title]
-        values = {field.name: self._values[field.name].value for field in dataclasses.fields(section)}
+        values = {field.name: _at_home(self._values[field.name].value) for field in dataclasses.fields(section)}
         try:
             return section(**values)
         except ValueError as error:
@@ -102,6 +103,11 @@ class FlagTable:
             lines += ["", f"{title}:"]
             lines += [_help_line(field) for field in dataclasses.fields(section)]
         return "\n".join(lines[1:])
+
+
+def _at_home(value: Any) -> Any:
+    """`~/x` as a path of the user's home: shells leave the value of `--flag=~/x` as it is."""
+    return os.path.expanduser(value) if isinstance(value, str) and value.startswith("~/") else value
 
 
 def plain_type(annotation: Any) -> type:

@@ -33,7 +33,8 @@ def submission(job: Job) -> tuple[list[str], str]:
     if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?", job.name):
         raise UsageError(f"-j={job.name}: must be small letters, digits and -, at most 52")
     manifests = {"apiVersion": "v1", "kind": "List", "items": [_service(job), _job(job)]}
-    return ["kubectl", "apply", "-f", "-"], json.dumps(manifests, indent=1) + "\n"
+    # A Job cannot be changed, so one of a name that is taken is refused.
+    return ["kubectl", "create", "-f", "-"], json.dumps(manifests, indent=1) + "\n"
 
 
 def _service(job: Job) -> dict:

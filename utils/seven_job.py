@@ -6,21 +6,25 @@ import shlex
 
 from secateur.utils.cluster import Job
 from secateur.utils.errors import UsageError
-from secateur.utils.files import write_atomically
 from secateur.utils.launch import ROOT
 
 IMAGE = "tensorflow/tensorflow:2.21.0-gpu"
 
 
 def submission(job: Job) -> tuple[list[str], str]:
-    """The client's command; it reads nothing. The workers of a job share one machine.
+    """The client's command, and the configuration, for `path_of(job)`. The workers of a job share one machine.
 
     Raises:
         UsageError: a script outside of the project, which is all that the client sends.
     """
-    conf = pathlib.Path.cwd() / f"seven-{job.name}.yaml"
-    write_atomically(conf, configuration(job).encode())
-    return ["seven", "create", "-cluster", "dev", "-conf", str(conf), "-code", str(ROOT), "-name", job.name], ""
+    conf = str(path_of(job))
+    command = ["seven", "create", "-cluster", "dev", "-conf", conf, "-code", str(ROOT), "-name", job.name]
+    return command, configuration(job)
+
+
+def path_of(job: Job) -> pathlib.Path:
+    """Where the client is told to find the configuration, which it does not read from its standard input."""
+    return pathlib.Path.cwd() / f"seven-{job.name}.yaml"
 
 
 def configuration(job: Job) -> str:

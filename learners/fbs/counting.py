@@ -5,6 +5,7 @@ activations, pooling and dropout pass liveness on; the predictors are counted.
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable
 
 import keras
@@ -77,9 +78,10 @@ def count(model: keras.Model, batches: Iterable[tuple[tf.Tensor, tf.Tensor]], nb
 def _layers(
     recorded: Record, on: dict[str, np.ndarray], passing: set[str], nb_pictures: int
 ) -> dict[str, dict[str, np.ndarray]]:
-    """By layer the multiply-accumulates [N], those of the dense layer, the shares of channels read and made [N]."""
+    """By call the multiply-accumulates [N], those of the dense layer, the shares of channels read and made [N]."""
     live: dict[int, Live] = {id(t): None for t in recorded.inputs}
-    rows = {}
+    rows: dict[str, dict[str, np.ndarray]] = {}
+    times: Counter[str] = Counter()
     for call in recorded.calls:
         inputs = [live[id(t)] for t in call.inputs]
         made = on.get(call.layer.name)
@@ -87,12 +89,16 @@ def _layers(
         dense = _dense_macs(call)
         if dense:
             read_share, made_share = _share(inputs[0], nb_pictures), _share(made, nb_pictures)
-            rows[call.layer.name] = {
-                "macs": dense * read_share * made_share + _predictor_macs(call) * read_share,
+            macs = dense * read_share * made_share + _predictor_macs(call) * read_share
+            row = {
+                "macs": macs,
                 "dense_macs": np.full(nb_pictures, float(dense)),
                 "read": read_share,
                 "made": made_share,
             }
+            times[call.layer.name] += 1
+            again = f" (call {times[call.layer.name]})" if times[call.layer.name] > 1 else ""
+            rows[call.layer.name + again] = row
     return rows
 
 

@@ -15,7 +15,7 @@ from secateur.learners.fbs.gated import pi_of
 from secateur.learners.fbs.layers import ChannelPruning, as_factors
 from secateur.learners.fbs.ops import EPSILON
 from secateur.learners.fbs.structure import keeps_compact
-from secateur.pruning.calls import Call, new_layer, record, replaced, set_weights
+from secateur.pruning.calls import Call, call_with, new_layer, record, replaced, weights_of
 
 # The whole convolution times the gate; the winners' filters on all inputs; the winners' filters on the live inputs.
 # Looking up single inputs of many filters is slow where a layer is wide and its picture small.
@@ -48,24 +48,25 @@ def build(model: keras.Model, forms: dict[str, str]) -> keras.Model:
     (source,) = recorded.inputs
     inputs = keras.Input(source.shape[1:], batch_size=1, dtype=source.dtype, name="image")
     values = {id(source): Value(inputs)}
-    for call in recorded.calls:
+    copies: dict[str, keras.layers.Layer] = {}
+    for number, call in enumerate(recorded.calls):
         arguments = [values[id(t)] for t in call.inputs]
-        values[id(call.outputs[0])] = _call(call, arguments, forms)
+        if isinstance(call.layer, ChannelPruning):
+            made = formed(call.layer, arguments[0], forms.get(call.layer.name, DENSE))
+        else:
+            copy = copies.setdefault(call.layer.name, new_layer(call.layer))
+            made = _call(call, copy, arguments, f"call_{number}")
+        values[id(call.outputs[0])] = made
     return keras.Model(inputs, whole(values[id(recorded.outputs[0])], "output"), name=model.name)
 
 
-def _call(call: Call, values: list[Value], forms: dict[str, str]) -> Value:
-    if isinstance(call.layer, ChannelPruning):
-        return formed(call.layer, values[0], forms.get(call.layer.name, DENSE))
+def _call(call: Call, copy: keras.layers.Layer, values: list[Value], name: str) -> Value:
+    """What a copy of the layer makes of the values; `name` is for what puts channels into place."""
     if values[0].winners is not None and keeps_compact(call):
-        return values[0]._replace(tensor=new_layer(call.layer)(values[0].tensor))
-    tensors = [whole(value, f"{call.layer.name}_{k}") for k, value in enumerate(values)]
+        return values[0]._replace(tensor=copy(values[0].tensor))
+    tensors = [whole(value, f"{name}_{k}") for k, value in enumerate(values)]
     args, kwargs = replaced(call.arguments, {id(t): x for t, x in zip(call.inputs, tensors, strict=True)})
-    layer = new_layer(call.layer)
-    outputs = layer(*args, **kwargs)
-    if getattr(call.layer, "weights", None):
-        set_weights(layer, call.layer.get_weights())
-    return Value(outputs)
+    return Value(*call_with(copy, weights_of(call.layer), args, kwargs))
 
 
 def whole(value: Value, name: str) -> Any:

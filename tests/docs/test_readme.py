@@ -23,7 +23,9 @@ def test_committed_models_are_those_that_were_measured(path):
     result = json.loads(path.read_text())
     own = result.get("pruned", result["dense"])
     model = load_saved(path.with_name("model.keras"))
-    assert (cost.macs(model), cost.params(model)) == (own["macs"], own["params"])
+    assert cost.params(model) == own["params"]
+    # Of FBS the Keras model computes everything and multiplies; the file executes less.
+    assert result["learner"] == "fbs" or cost.macs(model) == own["macs"]
     lite = path.with_name("model.tflite")
     assert lite.stat().st_size == own["tflite_bytes"]
     assert LiteModel(lite).input_shape == (1, *model.input_shape[1:])

@@ -23,7 +23,9 @@ if [ ! -d "$work/base" ]; then
     cp /etc/ssl/certs/ca-certificates.crt "$work/base/etc/ssl/certs/"
     [ -z "${PIP_CONF:-}" ] || cp "$PIP_CONF" "$work/base/etc/pip.conf"
 fi
-.venv/bin/python - "$work/base" <<'PYTHON'
+source scripts/setup_env.sh
+ensure_env
+"$python" - "$work/base" <<'PYTHON'
 import subprocess
 import sys
 

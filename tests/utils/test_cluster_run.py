@@ -103,7 +103,7 @@ def test_kubernetes_gets_its_manifests_by_standard_input(clients, tmp_path):
     own = ["-n=2", "-j=prune", "--image=local/secateur:gpu", "--volume=runs:/runs"]
     assert cluster_run.main([*own, SCRIPT, "--learner=fcf"]) == 0
     command, _, text = (tmp_path / "asked").read_text().partition("\n")
-    assert command.endswith("kubectl apply -f -")
+    assert command.endswith("kubectl create -f -")
     assert [item["kind"] for item in json.loads(text)["items"]] == ["Service", "Job"]
 
 
@@ -117,6 +117,15 @@ def test_seven_gets_its_own_configuration(clients, tmp_path):
     assert 'name: "NB_GPUS", value: "8"' in text
     assert "nvidia.com/gpu: 8" in text
     assert "scripts/run_local.sh nets/resnet_at_digits_run.py -n=8 --learner dis-chn-pruned '--x=a b'" in text
+
+
+def test_a_dry_run_for_seven_shows_its_configuration_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cluster_run.main(["-n=8", "-j=prune", "--cluster=seven", "--dry_run", SCRIPT]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("seven create -cluster dev")
+    assert "nvidia.com/gpu: 8" in shown
+    assert not list(tmp_path.iterdir())
 
 
 def test_seven_gets_no_script_from_outside_of_the_project(clients, tmp_path, capsys):

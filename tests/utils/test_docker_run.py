@@ -233,6 +233,22 @@ def test_a_script_of_ones_own_and_a_download(tmp_path, monkeypatch):
     assert str(tmp_path / "data") not in docker_run.plan_for([SCRIPT], has_nvidia=False).mounts
 
 
+def test_a_script_beside_the_packages_is_mounted(monkeypatch, tmp_path):
+    monkeypatch.setattr(docker_run, "ROOT", tmp_path)
+    script = tmp_path / "mine_at_digits_run.py"
+    script.write_text("")
+    plan = docker_run.plan_for([str(script)], has_nvidia=False)
+    assert plan.command[3] == str(script)
+    assert plan.mounts[str(tmp_path)] == "ro"
+
+
+def test_the_home_folder_is_that_of_the_user(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    plan = docker_run.plan_for([SCRIPT, "--save_path=~/models", "--log_dir", "~/logs", "--learner=fcf"], False)
+    assert plan.command[4:] == [f"--save_path={tmp_path}/models", "--log_dir", f"{tmp_path}/logs", "--learner=fcf"]
+    assert plan.mounts[f"{tmp_path}/models"] == "rw"
+
+
 def test_no_engine_and_no_permission(monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     with pytest.raises(RunError, match=r"no docker engine answers .* run_local\.sh"):

@@ -41,6 +41,12 @@ def test_values_and_a_shared_flag(table):
     assert table.read("second") == Two(steps=3, fast=True)
 
 
+def test_a_path_may_begin_at_home(table, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/u")
+    table.parse(["--name=~/models"])
+    assert table.read("first").name == "/home/u/models"
+
+
 @pytest.mark.parametrize(
     ("argv", "says"),
     [

@@ -24,7 +24,7 @@ JOB = Job(
 
 def items(job=JOB):
     command, text = kubernetes_job.submission(job)
-    assert command == ["kubectl", "apply", "-f", "-"]
+    assert command == ["kubectl", "create", "-f", "-"]
     return {item["kind"]: item for item in json.loads(text)["items"]}
 
 

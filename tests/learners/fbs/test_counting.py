@@ -56,6 +56,16 @@ def test_behind_a_sigmoid_everything_lives(randomise):
     assert (layers["first_gated"]["made"], layers["second_gated"]["read"]) == (0.5, 1.0)
 
 
+def test_each_call_of_a_layer_counts(randomise):
+    inputs, again = keras.Input((6, 6, 2)), keras.layers.Conv2D(4, 3, padding="same", name="again")
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3, name="first")(inputs))
+    dense = randomise(keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(again(again(x)))))
+    model = gated.gated(dense, 1.0, "paper", 0.0)
+    found = count(model, batches(model, 4), 4)
+    np.testing.assert_allclose(found.per_picture, cost.macs(dense) + 2 * 4)
+    assert found.layers["again (call 2)"]["macs"] == found.layers["again"]["macs"] == 16 * 9 * 4 * 4
+
+
 def test_the_published_network_at_half_density():
     """174.3 M dense; about 44 M where liveness passes dropout, as methods.md recomputes."""
     model = gated.gated(cifarnet(), 0.5, "paper", 0.0)

@@ -13,14 +13,16 @@ from secateur.pruning import cost
 
 
 def unusual():
-    """Biases, norms without scale or centre, a sigmoid, and convolutions that cannot be gated, one read twice."""
-    conv, norm = keras.layers.Conv2D, keras.layers.BatchNormalization
+    """Biases, norms without scale or centre, a sigmoid, layers called twice, convolutions that cannot be gated."""
+    conv, norm, relu = keras.layers.Conv2D, keras.layers.BatchNormalization, keras.layers.ReLU()
     inputs = keras.Input((9, 9, 2))
-    x = keras.layers.ReLU()(norm(scale=False)(conv(6, 3, padding="same", name="one")(inputs)))
+    x = relu(norm(scale=False)(conv(6, 3, padding="same", name="one")(inputs)))
     x = keras.layers.Activation("sigmoid")(norm(center=False)(conv(8, 3, strides=2, use_bias=False, name="two")(x)))
     stem = conv(8, 1, name="read_twice")(x)
-    x = keras.layers.ReLU()(norm()(conv(8, 3, padding="same", name="three")(keras.layers.ReLU()(norm()(stem)))))
-    x = keras.layers.ReLU()(norm()(conv(6, 3, dilation_rate=2, padding="same", name="dilated")(x + stem)))
+    x = relu(norm()(conv(8, 3, padding="same", name="three")(relu(norm()(stem)))))
+    shared = conv(8, 1, name="called_twice")
+    x = shared(shared(x))
+    x = relu(norm()(conv(6, 3, dilation_rate=2, padding="same", name="dilated")(x + stem)))
     x = norm()(conv(6, 3, padding="same", activation="tanh", name="activated")(x))
     x = norm()(conv(4, 3, strides=(2, 1), padding="same", name="uneven")(x))
     return keras.Model(inputs, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x)))
@@ -61,7 +63,7 @@ def test_at_density_1_the_gated_network_is_the_dense_one(dense, normalize):
     x = pictures(dense)
     expected = np.asarray(dense(x, training=False))
     np.testing.assert_allclose(model(x, training=False), expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
-    others = ("read_twice", "dilated", "activated", "uneven")
+    others = ("read_twice", "dilated", "activated", "uneven", "called_twice")
     convolutions = [layer.name for layer in dense.layers if type(layer) is keras.layers.Conv2D]
     assert [gate.name for gate in gated.gate_layers(model)] == [f"{c}_gated" for c in convolutions if c not in others]
 
