@@ -1,7 +1,7 @@
 """What leaves the program: stock Keras files, `.tflite` files, proof that they are equal, their speed, the report."""
 
 from secateur.export.compare import paired
-from secateur.export.decisions import check_decisions, decision_facts
+from secateur.export.decisions import check_decisions, compared_accuracies, decision_facts
 from secateur.export.details import layer_lines
 from secateur.export.equivalence import (
     NB_PICTURES_CHECKED,
@@ -37,6 +37,7 @@ __all__ = [
     "check_decisions",
     "check_equivalence",
     "check_same_logits",
+    "compared_accuracies",
     "decision_facts",
     "evaluate_keras",
     "evaluate_tflite",

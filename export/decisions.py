@@ -13,6 +13,8 @@ from secateur.export.formats import FORMATS, is_quantized
 NEAR_TIE = 3e-5
 # Where a float32 file decides more of the pictures otherwise than the model, the user is told.
 MOST_FLIPS = 0.005
+# And where its accuracy on all test pictures is another one.
+MOST_ACCURACY = 0.001
 
 
 def check_decisions(name: str, expected: np.ndarray, found: np.ndarray, tolerance: float, margins: np.ndarray) -> float:
@@ -29,6 +31,17 @@ def check_decisions(name: str, expected: np.ndarray, found: np.ndarray, toleranc
     """
     median, clear = check_equivalence(name, expected, found, tolerance, quantile=0.5), margins > NEAR_TIE
     return check_equivalence(name, expected, found, tolerance, among=clear) if clear.any() else median
+
+
+def compared_accuracies(model: float, tflite: float) -> dict[str, float]:
+    """The accuracies on all test pictures for a result; prints a line where they differ too much."""
+    if abs(model - tflite) > MOST_ACCURACY:
+        print(
+            f"warning: on all test pictures the tflite file names {tflite:.2%} rightly, the model {model:.2%}, because "
+            "near-ties are decided otherwise",
+            file=sys.stderr,
+        )
+    return {"model": model, "tflite": tflite}
 
 
 def decision_facts(

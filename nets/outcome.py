@@ -53,6 +53,10 @@ def hand_over(task: Task, learner_name: str, learner: Any, run: Run, where: Wher
     counted = {key: facts.pop(key) for key in ("macs", "macs_method") if key in facts}
     measured = _measured(models, files, data, task, how, run)
     measured[own] |= counted
+    if decided[own]:
+        batches = data.eval_batches(task.recipe.batch_size_eval)
+        of_model = export.evaluate_keras(models[own], batches)["accuracy"]
+        decided[own]["test_accuracy"] = export.compared_accuracies(of_model, measured[own]["accuracy"])
     return {
         "task": task.name,
         "learner": learner_name,

@@ -91,9 +91,21 @@ def _branches(record: Record, tensors: tuple[keras.KerasTensor, ...]) -> list[li
     branches = []
     for tensor in tensors:
         branch: list[str] = []
-        while id(tensor) in makers and readers[id(tensor)] == 1 and len(makers[id(tensor)].inputs) == 1:
+        most = 1
+        while id(tensor) in makers and readers[id(tensor)] <= most:
             call = makers[id(tensor)]
             branch += [call.layer.name] if is_plain(call.layer) else []
-            (tensor,) = call.inputs
+            scaled = _scaled(call, readers)
+            if len(call.inputs) > 1 and scaled is None:
+                break
+            tensor, most = (call.inputs[0], 1) if scaled is None else (scaled, 2)
         branches.append(branch)
     return branches
+
+
+def _scaled(call: Call, readers: Counter[int]) -> keras.KerasTensor | None:
+    """What a product scales by what is made of it: x of squeeze and excitation, of swish; None for other calls."""
+    if len(call.inputs) != 2 or not isinstance(rules.find(call.layer), rules.Merges) or is_addition(call):
+        return None
+    twice = [tensor for tensor in call.inputs if readers[id(tensor)] == 2]
+    return twice[0] if len(twice) == 1 else None

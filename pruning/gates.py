@@ -13,6 +13,7 @@ import numpy as np
 
 from secateur.pruning import rules
 from secateur.pruning.channel_graph import ChannelGraph
+from secateur.utils.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,6 +51,9 @@ def maker_gates(graph: ChannelGraph, layers: Sequence[str]) -> list[Gate]:
 
     Where a batch norm stands straight behind the layer its scale takes the scalars: it would divide out what multiplies
     the filter. A scalar of 0 then leaves the constant that the norm makes of a filter of zeros.
+
+    Raises:
+        UsageError: such a norm has no scale.
     """
     readers = {id(call.inputs[0]): call.layer for call in graph.record.calls}
     calls = {call.layer.name: call for call in graph.record.calls}
@@ -58,7 +62,12 @@ def maker_gates(graph: ChannelGraph, layers: Sequence[str]) -> list[Gate]:
         _, axis = rules.axes_of(calls[name].layer)[0]
         size = calls[name].layer.weights[0].shape[axis]
         norm = readers.get(id(calls[name].outputs[0]))
-        if isinstance(norm, keras.layers.BatchNormalization) and norm.scale:
+        if isinstance(norm, keras.layers.BatchNormalization):
+            if not norm.scale:
+                raise UsageError(
+                    f"{norm.name} has no scale (scale=False) and would divide out what multiplies the filters of "
+                    f"{name}: prune channels and not single filters"
+                )
             name, axis = norm.name, 0
         gates.append(Gate(name, axis, np.full(size, row), np.arange(size)))
     return gates

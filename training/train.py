@@ -56,6 +56,7 @@ def train_model(
     norm_l1: Mapping[str, float] | None = None,
     replaced: Callable[[], Replaced] | None = None,
     trained: Sequence[keras.Variable] | None = None,
+    key: object = None,
 ) -> keras.Model:
     """Train in place, as one stage of the run.
 
@@ -63,6 +64,7 @@ def train_model(
         model: functional, in training form (`to_training`).
         phase: how long, at which learning rate; `task.recipe.fine_tuning`, say.
         norm_l1, replaced, trained: as for `train_step`.
+        key: as for `Run.stage`.
 
     Returns:
         The same model.
@@ -75,7 +77,7 @@ def train_model(
         fit(step, course.batches, course.nb_steps, run, stage, [*model.variables, *course.optimizer.variables])
         return {"epochs": phase.nb_epochs, "steps": course.nb_steps}
 
-    run.stage(stage, function, model.variables)
+    run.stage(stage, function, model.variables, key=key)
     return model
 
 

@@ -33,8 +33,8 @@ from secateur.training.train import course_of, stream_seed, train_model
 
 # Of the fine-tuning's epochs, for the joint training.
 SHARE_OF_TUNING = 0.25
-# Flags of what comes after the joint training.
-LATER_FLAGS = ("fcf_nb_epochs_ft", "fcf_form")
+# Flags of what comes after a stage: runs that differ in these alone share it.
+LATER_FLAGS = {"admm": ("fcf_nb_epochs_ft", "fcf_form"), "fine_tune": ("fcf_form",)}
 # Points of the drawing of the scalars' convergence.
 NB_POINTS = 100
 
@@ -68,9 +68,8 @@ class FcfLearner:
         recalibrate_stage(self._model, self.task, data, self.run)
         before = self.run.stage("before", lambda: self._before_tuning(unsqueezed, data), alone=True)
         phase = self._phase(self.config.fcf_nb_epochs_ft, 1.0)
-        train_model(
-            self._model, self.task, data, self.run, "fine_tune", phase, replaced=scope.replaced(self._model, kept)
-        )
+        replaced, key = scope.replaced(self._model, kept), self._key("fine_tune")
+        train_model(self._model, self.task, data, self.run, "fine_tune", phase, replaced=replaced, key=key)
         self._model, facts = scope.finished(self._model, kept, pictures, self.run)
         self._facts = {"masked_vs_shrunk": error, "before_fine_tuning": before} | scope.plan(kept) | facts
 
@@ -122,12 +121,15 @@ class FcfLearner:
             charts = convergence.charts(self.run)
             return {"kept": kept, "epochs": phase.nb_epochs, "steps": nb_steps, "charts": charts}
 
-        # Another fine-tuning or another form is another run, which finds the joint training done.
-        own = {name: value for name, value in dataclasses.asdict(config).items() if name not in LATER_FLAGS}
-        done = self.run.stage("admm", train, self._model.variables, key=[self.run.config | {"config": own}])
+        done = self.run.stage("admm", train, self._model.variables, key=self._key("admm"))
         for name, picture in done.get("charts", {}).items():
             self.run.write(name, picture)
         return done["kept"]
+
+    def _key(self, stage: str) -> list:
+        """All that decides what a stage does: another form is another run, which finds the fine-tuning done."""
+        own = dataclasses.asdict(self.config)
+        return [self.run.config | {"config": {k: v for k, v in own.items() if k not in LATER_FLAGS[stage]}}]
 
     def _phase(self, nb_epochs: float | None, share: float) -> Phase:
         phase = self.task.recipe.fine_tuning

@@ -120,8 +120,11 @@ class FilterScope:
         return masked, 0.0
 
     def unsqueezed(self, model: keras.Model, kept: Kept) -> keras.Model:
-        """Filters of zeros, and every convolution still reads all channels."""
-        masked = to_training(model, "float32")
+        """Filters of zeros, and every convolution still reads all channels.
+
+        One worker looks at it alone, so its norms must not ask the others.
+        """
+        masked = to_training(export.to_stock(model), "float32")
         for name, channels in kept.items():
             kernel = masked.get_layer(name).kernel
             made = np.isin(np.arange(kernel.shape[-1]), channels)

@@ -37,6 +37,10 @@ class StripeConfig:
         check_least(self, 0, "stripe_start")
         if not self.start < self.ramp:
             raise ValueError(f"--stripe_start {self.start}: must be below --stripe_ramp, which is {self.ramp}")
+        if self.ramp >= 1:
+            raise ValueError(
+                f"--stripe_ramp {self.ramp}: must be below 1, so that some training follows the last stripes' death"
+            )
         check_least(self, 0, "stripe_sr", "stripe_threshold", "stripe_nb_epochs")
 
     @property

@@ -38,7 +38,8 @@ def forms_of(layer: keras.layers.Conv2D) -> dict[str, Form]:
     filters, boxes = live.any(axis=(0, 1)), _boxes(live)
     if not filters.all():
         found[FILTERS] = lambda x: narrowed(layer, x, made=filters)
-    if layer.kernel_size != (1, 1):
+    # LiteRT and TensorFlow know depthwise convolutions of equal strides only.
+    if layer.kernel_size != (1, 1) and layer.strides[0] == layer.strides[1]:
         found[STRIPES] = lambda x: stripe_form(layer, x)
     if layer.strides == (1, 1) and layer.padding == "same" and set(boxes) != {layer.kernel_size}:
         found[BOXES] = lambda x: box_form(layer, x)

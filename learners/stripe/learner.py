@@ -32,6 +32,8 @@ from secateur.utils.errors import RunError, UsageError
 EVERY = 20
 # Of the scales of the norms, where training begins with random weights.
 FIRST_GAMMA = 0.5
+# Share of a target that may be missed below it without a word.
+MOST_MISSED = 0.03
 
 
 class StripeLearner:
@@ -104,6 +106,7 @@ class StripeLearner:
                 skeletons.remove_up_to(ops.threshold_for(schedule(done), skeletons.values(), skeletons.layers))
                 if done == schedule.end:
                     strength.assign(0.0)
+                    self._say_if_missed(schedule, skeletons)
             if done % EVERY == 0 or done == nb_steps:
                 self._refuse_dead_ends(skeletons, done)
             if done % self.run.summ_step == 0:
@@ -132,6 +135,14 @@ class StripeLearner:
             )
         start, end = round(config.start * nb_steps), max(round(config.ramp * nb_steps), 1)
         return ops.Schedule(start, end, target, whole, fixed)
+
+    def _say_if_missed(self, schedule: ops.Schedule, skeletons: Skeletons) -> None:
+        share = (schedule.fixed + skeletons.macs()) / schedule.whole
+        if share < (1 - MOST_MISSED) * schedule.target:
+            self.run.say(
+                f"{share:.3f} of the MACs are left and not {schedule.target}: with its last stripe a layer took those "
+                "with it that only it reads"
+            )
 
     def _check_epochs(self) -> None:
         """Without training nothing would meet a target, and random weights would stay random.

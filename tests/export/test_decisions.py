@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from secateur.export import EquivalenceError
-from secateur.export.decisions import NEAR_TIE, check_decisions, decision_facts
+from secateur.export.decisions import NEAR_TIE, check_decisions, compared_accuracies, decision_facts
 
 EXPECTED = np.random.default_rng(0).normal(size=(9, 4))
 CLEAR, TIE = 10 * NEAR_TIE, NEAR_TIE / 10
@@ -46,3 +46,10 @@ def test_facts_and_a_warning_where_many_differ(capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: on 11.1% of 9 test pictures other channels win in the tflite file")
     assert line.endswith("it names 88.89% rightly, the model 100.00%")
+
+
+def test_another_accuracy_is_said(capsys):
+    assert compared_accuracies(0.9, 0.8991) == {"model": 0.9, "tflite": 0.8991}
+    assert not capsys.readouterr().err
+    compared_accuracies(0.9, 0.898)
+    assert "the tflite file names 89.80% rightly, the model 90.00%" in capsys.readouterr().err

@@ -35,7 +35,10 @@ task = small_task(*NETWORKS["cifarnet"])
 if parallel.is_primary():
     task.build_model().save(dense)
 parallel.barrier()
-for name, entry in registry.LEARNERS.items():
+runs = {name: name for name in registry.LEARNERS} | {"fcf, filter": "fcf"}
+flags["fcf, filter"] = flags["fcf"] | {"fcf_scope": "filter", "fcf_form": "squeeze"}
+for name, learner_name in runs.items():
+    entry = registry.find(learner_name)
     # The primary worker, which alone writes files and measures, draws more random numbers than the others.
     keras.utils.set_random_seed(parallel.rank())
     with Run(folder / "logs" / name, {"learner": name}, sync_bn=True).open() as run:
@@ -62,7 +65,7 @@ def found(tmp_path_factory) -> list[dict]:
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
 
 
-@pytest.mark.parametrize("learner", registry.LEARNERS)
+@pytest.mark.parametrize("learner", [*registry.LEARNERS, "fcf, filter"])
 def test_both_workers_end_with_the_same_network(found, learner):
     assert found[0][learner]
     assert found[0][learner] == found[1][learner]

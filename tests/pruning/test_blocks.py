@@ -60,6 +60,19 @@ def test_biased_blocks_and_sums_written_as_such():
     assert sorted(classifiers(record(networks.several_ends()))) == ["logits", "second"]
 
 
+def test_squeeze_and_excitation_is_part_of_its_branch():
+    inputs, conv = keras.Input((8, 8, 3)), keras.layers.Conv2D
+    x = conv(4, 1, name="stem")(inputs)
+    y = conv(6, 3, padding="same", name="second")(conv(5, 3, strides=2, padding="same", name="first")(x))
+    scales = keras.layers.GlobalAveragePooling2D(keepdims=True)(y)
+    scales = conv(6, 1, activation="sigmoid", name="excite")(conv(2, 1, name="squeeze")(scales))
+    y = keras.layers.Multiply()([y, scales])
+    y = keras.layers.Add()([conv(6, 1, strides=2, name="shortcut")(x), y])
+    found = record(keras.Model(inputs, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(y))))
+    assert branch_convolutions(found) == ["first", "second"]
+    assert projections(found) == ["shortcut"]
+
+
 def test_what_a_way_leads_around():
     """Alone or all together; of branches side by side the last one stays."""
     found = record(networks.residual())

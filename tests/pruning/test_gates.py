@@ -8,6 +8,7 @@ from secateur.nets.resnet import resnet
 from secateur.nets.vgg import vgg16_ilsvrc12
 from secateur.pruning import ChannelGraph, mask
 from secateur.pruning.gates import gated_kernels, maker_gates, reader_gates
+from secateur.utils.errors import UsageError
 
 NETWORKS = {
     "resnet": lambda: resnet((8, 8, 1), 3, 8, (4, 6, 8)),
@@ -74,6 +75,14 @@ def test_makers_without_a_norm_are_scaled_on_their_filters(randomise):
     pairs = gated_kernels(model, maker_gates(ChannelGraph(model), names), tf.constant(scalars))
     for (kernel, value), row in zip(pairs, (scalars[0, :4], scalars[1]), strict=True):
         np.testing.assert_allclose(value, kernel.numpy() * row, rtol=1e-6)
+
+
+def test_a_norm_without_a_scale_would_divide_the_scalars_out():
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.BatchNormalization(scale=False, name="norm")(keras.layers.Conv2D(4, 3, name="stem")(inputs))
+    graph = ChannelGraph(keras.Model(inputs, keras.layers.Conv2D(3, 3)(x)))
+    with pytest.raises(UsageError, match=r"norm has no scale .* divide out what multiplies the filters of stem"):
+        maker_gates(graph, ["stem"])
 
 
 def test_gradients_reach_the_scalars(randomise):

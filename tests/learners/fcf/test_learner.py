@@ -8,6 +8,7 @@ from secateur.learners.fcf import learner as module
 from secateur.learners.fcf.config import FcfConfig
 from secateur.learners.fcf.learner import FcfLearner
 from secateur.pruning import cost
+from secateur.training import train
 from secateur.training.loop import Stopped
 from secateur.utils.errors import RunError
 from tests.training.helpers import open_run
@@ -35,7 +36,6 @@ def test_group_scope_gives_a_plain_smaller_network(task, tmp_path, solver, preci
     }
     assert all(len(facts["plan"][name]) == model.get_layer(name).filters for name in facts["plan"])
     assert facts["masked_vs_shrunk"] < 1e-4
-    assert 0 <= facts["before_fine_tuning"]["accuracy"] <= 1
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     last = [line for line in lines if "distance/stem" in line][-1]
     assert last["distance/stem"] < 0.1
@@ -44,7 +44,7 @@ def test_group_scope_gives_a_plain_smaller_network(task, tmp_path, solver, preci
     assert set(facts["before_fine_tuning"]) == {"accuracy"}
 
 
-def test_filter_scope_gives_the_squeezed_network(task, tmp_path):
+def test_filter_scope_gives_the_squeezed_network(task, tmp_path, monkeypatch):
     learner = trained(task, tmp_path / "run", fcf_scope="filter", fcf_prune_ratio=0.5)
     facts, model = learner.evaluate(), learner.export()
     assert facts["kept_filters"] == {f"stage{s}_block1_conv{k}": s + 1 for s in (1, 2, 3) for k in (1, 2)}
@@ -57,7 +57,8 @@ def test_filter_scope_gives_the_squeezed_network(task, tmp_path):
     }
     assert model.get_layer("stage1_block1_conv1").filters == 2
     assert all(type(layer).__module__.startswith("keras.") for layer in model.layers)
-    # The same joint training, all that can be squeezed and expanded as such: what a shortcut brings, what it passes on.
+    # The same training, all that can be squeezed and expanded as such: what a shortcut brings, what it passes on.
+    monkeypatch.setattr(train, "fit", lambda *_: pytest.fail("fine-tuned again"))
     learner = trained(task, tmp_path / "other", fcf_scope="filter", fcf_prune_ratio=0.5, fcf_form="squeeze")
     expected = {f"stage{s}_block1_conv2": "expand" for s in (1, 2, 3)}
     assert learner.evaluate()["forms"] == expected | {f"stage{s}_block1_conv1": "squeeze" for s in (2, 3)}

@@ -95,6 +95,11 @@ def test_no_choice_where_nothing_or_everything_is_dead():
     assert not live_stripes(layer.kernel.numpy()).any()
 
 
+def test_no_stripe_form_for_strides_of_two_sizes():
+    layer, _ = convolution(stride=(2, 1))
+    assert set(forms_of(layer)) == {DENSE, FILTERS}
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_of_a_1x1_convolution_the_live_filters_remain(stride):
     layer, model = convolution(density=1.0, kernel_size=1, stride=stride)

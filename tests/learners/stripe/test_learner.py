@@ -4,13 +4,16 @@ import json
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from secateur.learners.stripe import rebuild
 from secateur.learners.stripe.config import StripeConfig
 from secateur.learners.stripe.learner import StripeLearner, fresh
 from secateur.learners.stripe.learner import _trained as trained_weights
-from secateur.learners.stripe.skeletons import Skeletons
+from secateur.learners.stripe.ops import Schedule
+from secateur.learners.stripe.skeletons import Skeletons, stripe_step
 from secateur.nets.mobilenet import mobilenet_v2
+from secateur.nets.resnet import resnet
 from secateur.pruning import ChannelGraph, cost, shrink
 from secateur.training.loop import Stopped
 from secateur.training.precision import to_training
@@ -202,6 +205,35 @@ def test_biased_projections_and_classifiers_keep_their_stripes():
     assert {v.path for v in trained_weights(model, "weights", ["classes"])} == {"classes/kernel", "classes/bias"}
 
 
+def test_decay_acts_on_all_that_is_trained_and_the_l1_norm_on_stripes_that_may_die(randomise):
+    """Of a loss that says nothing."""
+    dense = randomise(resnet((8, 8, 1), 3, 8, (4, 6, 8)))
+    model = to_training(dense)
+    skeletons = Skeletons(ChannelGraph(dense), model, from_norms=True)
+    before = {name: variable.numpy() for name, variable in skeletons.of.items()}
+    scale = model.get_layer("stem_norm").gamma.numpy()
+    step = stripe_step(
+        model,
+        skeletons,
+        model.trainable_variables,
+        keras.optimizers.SGD(0.5),
+        lambda labels, logits: 0.0 * tf.reduce_sum(logits),
+        0.1,
+        keras.Variable(0.01, trainable=False),
+        0.0,
+    )
+    step(tf.zeros((2, 8, 8, 1)), tf.zeros((2,), tf.int32))
+    np.testing.assert_allclose(model.get_layer("stem_norm").gamma, scale * (1 - 0.5 * 0.1), rtol=1e-5)
+    for name, variable in skeletons.of.items():
+        l1 = 0.01 if name in skeletons.layers else 0.0
+        expected = before[name] - 0.5 * (0.1 * before[name] + l1 * np.sign(before[name]))
+        alive = variable.numpy() != 0
+        np.testing.assert_allclose(variable.numpy()[alive], expected[alive], rtol=1e-4)
+        assert alive.mean() > 0.9
+    assert {"stem", "stage2_block1_conv1"} < set(skeletons.layers)
+    assert "stage2_block1_shortcut" not in skeletons.layers
+
+
 def test_a_kill_on_the_ramp_changes_nothing(task, tmp_path):
     """Stopped while stripes die and started again: the same stripes and weights as in one go."""
     whole = trained(task, tmp_path / "whole", stripe_target_macs=0.5)
@@ -222,6 +254,17 @@ def test_a_kill_on_the_ramp_changes_nothing(task, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()]
     steps = [line["step"] for line in lines if "macs_share" in line]
     assert steps == list(range(2, 37, 2))
+
+
+def test_a_target_that_is_missed_is_said(task, tmp_path, capsys):
+    with open_run(tmp_path / "run").open() as run:
+        learner = StripeLearner(StripeConfig(stripe_target_macs=0.5), task, run)
+        _, _, skeletons = parts(task)
+        cost_now = skeletons.macs()
+        learner._say_if_missed(Schedule(0, 1, 0.5, round(cost_now / 0.49), 0), skeletons)
+        assert "MACs are left" not in capsys.readouterr().err
+        learner._say_if_missed(Schedule(0, 1, 0.5, round(cost_now / 0.48), 0), skeletons)
+    assert "0.480 of the MACs are left and not 0.5" in capsys.readouterr().err
 
 
 def test_a_target_below_what_has_no_stripes(task, tmp_path):
@@ -263,6 +306,7 @@ def test_shape_only_training_leaves_the_weights_alone(task, tmp_path, frozen):
         ({"stripe_sr": -1.0}, "--stripe_sr -1.0: must be 0 or more"),
         ({"stripe_start": 0.7}, "--stripe_start 0.7: must be below --stripe_ramp, which is 0.6"),
         ({"stripe_ramp": 0.0}, "--stripe_ramp 0.0: must be above 0"),
+        ({"stripe_ramp": 1.0}, "--stripe_ramp 1.0: must be below 1"),
         ({"stripe_nb_epochs": -1.0}, "--stripe_nb_epochs -1.0: must be 0 or more"),
     ],
 )

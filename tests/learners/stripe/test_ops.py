@@ -75,6 +75,15 @@ def test_a_layer_leaves_with_all_that_read_it():
     assert not ops.live_stripes(values, layers)["a"].any()
 
 
+def test_what_reads_nothing_gives_constants():
+    """As a bottleneck whose first convolution died; its last one then reads nothing that is computed."""
+    layers = {name: ops.StripeLayer(10, 4, source) for name, source in {"a": "", "b": "a", "c": "b"}.items()}
+    values = {name: np.ones((1, 1, 4)) for name in layers}
+    assert ops.method_macs(values, layers) == 3 * 4 * 4 * 10
+    values["a"][:] = 0
+    assert ops.method_macs(values, layers) == 0
+
+
 def test_the_strongest_stripe_of_a_layer_that_must_stay_lives():
     layers = {"a": LAYERS["a"]._replace(keeps_one=True), "b": LAYERS["b"]}
     values = skeletons()
