@@ -2,12 +2,14 @@
 
     .venv/bin/python benchmarks/faults.py --out results/faults.json
 
-Every learner on the digits task, short, with --deterministic. A run is killed several times, each time in a stage
-chosen at random, and started again by the same command until it ends. Then the weights after every stage, the kept
-channels and the accuracies must be those of a run that nobody disturbed, to the last bit.
+Every learner on the digits task, short, with --deterministic. A run is killed several times, each time behind another
+stage, at a random moment after the new process has begun to write (before that it only imports), and started again by
+the same command until it ends. Then the weights after every stage, the kept channels and the accuracies must be those
+of a run that nobody disturbed, to the last bit.
 """
 
 import argparse
+import contextlib
 import json
 import pathlib
 import random
@@ -60,18 +62,35 @@ def _name(path: pathlib.Path) -> str:
     return f"{path.parts[-3].rsplit('_', 2)[-2]}/{path.stem}"
 
 
-def kill_in(learner: str, folder: pathlib.Path, before: str | None, seconds: float, chance: random.Random) -> bool:
-    """Start the run and kill it some time after a stage is finished; False if it ended before."""
-    process = start(learner, folder)
+def written(folder: pathlib.Path) -> dict[pathlib.Path, int]:
+    """The files that show the progress of a run, and when each was written."""
+    found = {}
+    for path in [*folder.glob("logs/**/*.npz"), *folder.glob("logs/*/metrics.jsonl")]:
+        with contextlib.suppress(FileNotFoundError):  # an old checkpoint goes when a new one is there
+            found[path] = path.stat().st_mtime_ns
+    return found
+
+
+def kill_in(
+    learner: str, folder: pathlib.Path, before: str | None, seconds: float, chance: random.Random
+) -> str | None:
+    """Start the run and kill it some time after it has written something and a stage is finished.
+
+    Returns:
+        The last stage that was finished; None if the run ended before it was killed.
+    """
+    old, process = written(folder), start(learner, folder)
     deadline = time.monotonic() + SECONDS_TO_START
-    while before and before not in stages(folder) and process.poll() is None and time.monotonic() < deadline:
+    while process.poll() is None and time.monotonic() < deadline:
+        if written(folder) != old and (before is None or before in stages(folder)):
+            break
         time.sleep(0.02)
     time.sleep(chance.uniform(0.0, seconds))
     if process.poll() is not None:
-        return False
+        return None
     process.send_signal(signal.SIGKILL)
     process.wait()
-    return True
+    return next(reversed(stages(folder)), "the start")
 
 
 def same(folder: pathlib.Path, reference: pathlib.Path) -> list[str]:
@@ -104,11 +123,12 @@ def disturbed(learner: str, nb_kills: int, work: pathlib.Path, chance: random.Ra
     whole = time.monotonic() - begin
     names: list[str | None] = [None, *stages(reference)]
     # In the order of the run, so that each kill finds its stage still to come.
-    wanted = sorted(chance.choices(range(len(names)), k=nb_kills))
-    killed = [names[k] for k in wanted if kill_in(learner, folder, names[k], whole / len(names), chance)]
+    wanted = sorted(chance.sample(range(len(names)), k=min(nb_kills, len(names))))
+    tried = [kill_in(learner, folder, names[k], whole / len(names), chance) for k in wanted]
+    killed = [name for name in tried if name]
     finish(learner, folder)
     wrong = same(folder, reference)
-    row = {"learner": learner, "kills": len(killed), "behind": [name or "the start" for name in killed], "wrong": wrong}
+    row = {"learner": learner, "kills": len(killed), "behind": killed, "wrong": wrong}
     print(f"{learner}: {len(killed)} kills, {'differs: ' + ', '.join(wrong) if wrong else 'ends as undisturbed'}")
     return row
 

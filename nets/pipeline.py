@@ -1,5 +1,6 @@
 """The order of a run: dense model, learner, export, equality gate, measurement, result."""
 
+import contextlib
 import dataclasses
 import functools
 import operator
@@ -21,6 +22,7 @@ from secateur.training.pretrained import load_saved
 from secateur.training.task import Task
 from secateur.training.train import train_dense
 from secateur.utils.errors import RunError
+from secateur.utils.files import locked
 
 
 def train(task: Task, learner_name: str, config: Any, where: Where, how: How) -> dict:
@@ -143,6 +145,14 @@ def _dense_model(task: Task, where: Where, how: How) -> pathlib.Path:
     path = dense_path(task, where, how)
     if parallel.as_primary_sees(path.is_file()):
         print(f"starting from the pretrained model {path}", file=sys.stderr)
+        return path
+    # Runs side by side, as those of a search, must not each train one.
+    with locked(path) if parallel.is_primary() else contextlib.nullcontext():
+        return _made_dense_model(path, task, where, how)
+
+
+def _made_dense_model(path: pathlib.Path, task: Task, where: Where, how: How) -> pathlib.Path:
+    if parallel.as_primary_sees(path.is_file()):  # another run made it in the meantime
         return path
     if task.start and not task.recipe.nb_epochs:
         _save_by_primary(task.start.load(), path)

@@ -97,6 +97,12 @@ class Settings:
         export.parse_formats(self.export_formats)
 
 
+# What the launchers read themselves, for the first screen of --help.
+LAUNCHER_HELP = (
+    "Of run_local.sh, run_docker.sh and run_seven.sh: -n N workers, one to a GPU (default 1); --device=auto|cpu|gpu."
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class NoFlags:
     """For a network without flags of its own."""
@@ -152,7 +158,9 @@ def _run(make_task: Callable[[Any, Settings], Task], network_flags: type, argv: 
     learners = {f"--learner {name}": entry.config for name, entry in registry.LEARNERS.items()}
     table = FlagTable({GENERAL: Settings, NETWORK: network_flags, **learners})
     if {"--help", "-h", "--helpfull"} & set(argv):
-        print(f"{make_task.__module__ and sys.modules[make_task.__module__].__doc__}\n{table.help()}")
+        print(sys.modules[make_task.__module__].__doc__)
+        print(f"{LAUNCHER_HELP}\n\nThe learners, and of each its main flag:\n{table.main_flags(list(learners))}\n")
+        print(f"All flags\n=========\n{table.help()}")
         return
     table.parse(argv)
     settings = table.read(GENERAL)

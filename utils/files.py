@@ -2,10 +2,26 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import pathlib
+from collections.abc import Iterator
 
 from secateur.utils.errors import RunError
+
+
+@contextlib.contextmanager
+def locked(path: pathlib.Path) -> Iterator[None]:
+    """One process at a time, of those on this machine, while it makes a file; a hidden file beside it stays."""
+    lock_path = path.with_name(f".{path.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = lock_path.open("w")
+    except OSError as error:
+        raise RunError(f"cannot write {lock_path} ({error.strerror}): choose a folder that can be written") from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def write_atomically(path: pathlib.Path, data: bytes) -> None:

@@ -96,6 +96,14 @@ class FlagTable:
             if self._values[name].present and not set(owners) & set(active):
                 raise UsageError(f"--{name} belongs to {' and '.join(owners)}, which was not chosen: leave it out")
 
+    def main_flags(self, titles: Sequence[str]) -> str:
+        """A line for each of these sections: its first flag."""
+        lines = []
+        for title in titles:
+            fields = dataclasses.fields(self.sections[title])
+            lines.append(f"  {title:26}" + (_help_line(fields[0]).replace("\n     ", "").lstrip() if fields else ""))
+        return "\n".join(line.rstrip() for line in lines)
+
     def help(self) -> str:
         """All flags, section by section."""
         lines = []

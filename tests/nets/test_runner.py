@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -10,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from secateur import export
-from secateur.nets import resnet_at_digits_run, runner, runs
+from secateur.nets import pipeline, resnet_at_digits_run, runner, runs
 from secateur.training.run import Run
 from secateur.training.task import Start, Task
 from secateur.utils import gpus
@@ -180,6 +181,21 @@ def test_dense_model_may_be_a_file_and_exports_may_go_elsewhere(finished, tmp_pa
     assert list((tmp_path / "state").rglob("fine_tune.npz"))
 
 
+def test_a_dense_model_that_another_run_makes_meanwhile_is_taken(finished, tmp_path, monkeypatch):
+    (dense,) = (finished[0] / "models").glob("*.keras")
+
+    @contextlib.contextmanager
+    def waited(path):
+        shutil.copy(dense, path)
+        yield
+
+    (tmp_path / "models").mkdir()
+    monkeypatch.setattr(pipeline, "locked", waited)
+    monkeypatch.setattr(pipeline, "train_dense", lambda *_: pytest.fail("trained another one"))
+    assert run([*SHORT, "--learner=chn-pruned", *folders(tmp_path)]) == 0
+    assert [path.name for path in (tmp_path / "models").iterdir()] == [dense.name]
+
+
 def test_distillation_from_the_dense_model_is_a_run_of_its_own(finished, capsys):
     assert run([*finished[1], "--enbl_dst", "--loss_w_dst=2"]) == 0
     paths = sorted((finished[0] / "logs").glob("*_dis-chn-pruned_*/config.json"))
@@ -234,7 +250,14 @@ def test_data_that_are_not_there(tmp_path, capsys):
 def test_help_is_grouped_and_leaves_with_zero(capsys):
     assert run(["--help"]) == 0
     shown = capsys.readouterr().out
-    titles = ["handwritten digits", "Every run:", "This network", "--learner dis-chn-pruned:"]
+    assert "-n N workers" in "\n".join(shown.splitlines()[:15])
+    titles = [
+        "handwritten digits",
+        "--fcf_prune_ratio FLOAT",
+        "Every run:",
+        "This network",
+        "--learner dis-chn-pruned:",
+    ]
     assert all(shown.index(a) < shown.index(b) for a, b in itertools.pairwise(titles))
 
 

@@ -1,10 +1,12 @@
 import errno
 import os
+import threading
+import time
 
 import pytest
 
 from secateur.utils.errors import RunError
-from secateur.utils.files import write_atomically
+from secateur.utils.files import locked, write_atomically
 
 
 def test_makes_folders_and_replaces(tmp_path):
@@ -13,6 +15,24 @@ def test_makes_folders_and_replaces(tmp_path):
     write_atomically(path, b"two")
     assert path.read_bytes() == b"two"
     assert [p.name for p in path.parent.iterdir()] == ["b.txt"]
+
+
+def test_one_at_a_time(tmp_path):
+    seen = []
+
+    def work():
+        with locked(tmp_path / "folder" / "model.keras"):
+            seen.append("begin")
+            time.sleep(0.05)
+            seen.append("end")
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == ["begin", "end"] * 3
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == [".model.keras.lock"]
 
 
 @pytest.mark.parametrize(("code", "says"), [(errno.ENOSPC, "free some space"), (errno.EACCES, "can be written")])

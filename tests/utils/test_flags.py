@@ -90,6 +90,12 @@ def test_help_is_grouped(table):
     assert "a share (default 0.5)" in text
 
 
+def test_the_first_flag_of_each_section(table):
+    lines = table.main_flags(["second", "first"]).splitlines()
+    assert [line.split()[0] for line in lines] == ["second", "first"]
+    assert lines[1].endswith("--ratio FLOAT a share (default 0.5)")
+
+
 def test_two_tables_do_not_meet():
     a, b = FlagTable({"first": One}), FlagTable({"first": One})
     a.parse(["--ratio=0.1"])
