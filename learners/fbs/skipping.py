@@ -14,6 +14,7 @@ import numpy as np
 from secateur.learners.fbs.gated import pi_of
 from secateur.learners.fbs.layers import ChannelPruning, as_factors
 from secateur.learners.fbs.ops import EPSILON
+from secateur.learners.fbs.patches import product
 from secateur.learners.fbs.structure import keeps_compact
 from secateur.pruning.calls import Call, call_with, new_layer, record, replaced, weights_of
 
@@ -101,18 +102,28 @@ def skipped(gate: ChannelPruning, value: Value) -> Value:
     """The winners' filters on the live inputs alone."""
     convolution, norm = gate.layers
     kernel, offset = _folded(convolution, norm)
-    size, nb_read, nb_made = kernel.shape[0] * kernel.shape[1], kernel.shape[2], kernel.shape[3]
     pi, winners = _strongest(gate, value)
-    nb_kept, nb_live = winners.shape[-1], value.tensor.shape[-1]
-    rows = _table(kernel.reshape(size * nb_read, nb_made).T, winners, f"{gate.name}_filters")
-    if value.winners is not None:
-        rows = ops.take(ops.reshape(rows, (nb_kept, size, nb_read)), value.winners, axis=2)
-    rows = ops.reshape(rows, (1, nb_kept, size * nb_live))
-    patches, height, width = _patches(convolution, value.tensor)
-    outputs = ops.matmul(patches, ops.transpose(rows, (0, 2, 1)))
+    columns = _columns(kernel, value.winners, winners, f"{gate.name}_filters")
+    outputs, height, width = product(convolution, value.tensor, columns)
+    nb_kept = winners.shape[-1]
     outputs = ops.add(outputs, ops.reshape(_table(offset[:, None], winners, f"{gate.name}_offsets"), (1, 1, nb_kept)))
     outputs = ops.multiply(outputs, ops.reshape(pi, (1, 1, nb_kept)))
-    return Value(ops.reshape(outputs, (1, height, width, nb_kept)), winners, nb_made)
+    return Value(ops.reshape(outputs, (1, height, width, nb_kept)), winners, gate.nb_channels)
+
+
+def _columns(kernel: np.ndarray, live: Any, winners: Any, name: str) -> Any:
+    """The winners' filters on the live inputs (None: on all), side by side, [1, K K C, k]."""
+    nb_read, nb_made = kernel.shape[2:]
+    kernel = kernel.reshape(-1, nb_read, nb_made)
+    if live is None:
+        return ops.transpose(_table(kernel.reshape(-1, nb_made).T, winners, name), (0, 2, 1))
+    # A row for each pair of channels, so that what is copied lies side by side.
+    size, nb_kept, nb_live = len(kernel), winners.shape[-1], live.shape[-1]
+    first = ops.multiply(ops.reshape(winners, (nb_kept, 1)), nb_read)
+    pairs = ops.reshape(ops.add(first, ops.reshape(live, (1, nb_live))), (nb_kept * nb_live,))
+    rows = _table(kernel.transpose(2, 1, 0).reshape(nb_made * nb_read, size), pairs, name)
+    rows = ops.reshape(rows, (nb_kept, nb_live, size))
+    return ops.reshape(ops.transpose(rows, (2, 1, 0)), (1, size * nb_live, nb_kept))
 
 
 def _folded(convolution: keras.layers.Conv2D, norm: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
@@ -147,27 +158,3 @@ def _table(rows: np.ndarray, numbers: Any, name: str) -> Any:
     found = layer(ops.expand_dims(numbers, 0))
     layer.set_weights([rows])
     return found
-
-
-def _patches(convolution: keras.layers.Conv2D, x: Any) -> tuple[Any, int, int]:
-    """What each place of the output reads, [1, H W, K K C], position after position; and H and W."""
-    (rows, columns), (stride, _) = convolution.kernel_size, convolution.strides
-    height, width = x.shape[1:3]
-    if convolution.padding == "same":
-        pads = [_same(size, kernel, stride) for size, kernel in ((height, rows), (width, columns))]
-        if any(sum(pair) for pair in pads):
-            x = ops.pad(x, ((0, 0), *pads, (0, 0)))
-    made = [(size - kernel) // stride + 1 for size, kernel in zip(x.shape[1:3], (rows, columns), strict=True)]
-    parts = [
-        x[:, i : i + (made[0] - 1) * stride + 1 : stride, j : j + (made[1] - 1) * stride + 1 : stride]
-        for i in range(rows)
-        for j in range(columns)
-    ]
-    joined = ops.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
-    return ops.reshape(joined, (1, made[0] * made[1], joined.shape[-1])), *made
-
-
-def _same(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """TensorFlow's padding "same": more behind than before where it is odd."""
-    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-    return total // 2, total - total // 2
