@@ -55,8 +55,9 @@ def build(model: keras.Model, forms: dict[str, str]) -> keras.Model:
         if isinstance(call.layer, ChannelPruning):
             made = formed(call.layer, arguments[0], forms.get(call.layer.name, DENSE))
         else:
-            copy = copies.setdefault(call.layer.name, new_layer(call.layer))
-            made = _call(call, copy, arguments, f"call_{number}")
+            if call.layer.name not in copies:
+                copies[call.layer.name] = new_layer(call.layer)
+            made = _call(call, copies[call.layer.name], arguments, f"call_{number}")
         values[id(call.outputs[0])] = made
     return keras.Model(inputs, whole(values[id(recorded.outputs[0])], "output"), name=model.name)
 
