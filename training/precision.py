@@ -8,9 +8,9 @@ from secateur.training.layers import FusedBatchNormalization, SynchronizedBatchN
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 # Pixel values and logits keep float32: bfloat16 has eight bits, and these layers cost nothing.
 FLOAT32_LAYERS = (keras.layers.Rescaling, keras.layers.Normalization, keras.layers.Softmax)
-# A processor's bfloat16 kernels work on blocks of 16 channels: narrower layers are faster in float32, and a pruned
-# network is fastest with both.
-NB_CHANNELS_BFLOAT16 = 16
+# A processor's bfloat16 kernels work on blocks of 16 channels. Layers of few channels that do not fill their blocks are
+# faster in float32, and a pruned network is fastest with both.
+BLOCK, NB_CHANNELS_BFLOAT16 = 16, 64
 
 
 def resolve(mixed_precision: str, has_gpu: bool, has_bfloat16: bool) -> str:
@@ -38,7 +38,7 @@ def to_training(model: keras.Model, precision: str = "float32", sync_bn: bool = 
     Args:
         model: functional or Sequential, also with models inside; it is not changed.
         precision: "float32", "bfloat16" or "float16"; variables stay float32, and so do in "bfloat16" the layers that
-            read or make fewer than 16 channels.
+            read or make fewer than 64 channels and no multiple of 16.
         sync_bn: batch norms take the statistics of all workers' pictures.
 
     Returns:
@@ -51,8 +51,8 @@ def to_training(model: keras.Model, precision: str = "float32", sync_bn: bool = 
     def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
         if not isinstance(layer, keras.layers.Layer):  # an operation of keras.ops has no precision of its own
             return new_layer(layer)
-        narrow = precision == "bfloat16" and _is_narrow(layer)
-        keeps_float32 = narrow or layer.name in last or isinstance(layer, FLOAT32_LAYERS)
+        slow = precision == "bfloat16" and _leaves_blocks_unfilled(layer)
+        keeps_float32 = slow or layer.name in last or isinstance(layer, FLOAT32_LAYERS)
         precise = "float32" if keeps_float32 else policy
         if type(layer) is keras.layers.BatchNormalization:
             norm = SynchronizedBatchNormalization if sync_bn else FusedBatchNormalization
@@ -64,7 +64,8 @@ def to_training(model: keras.Model, precision: str = "float32", sync_bn: bool = 
     return copied
 
 
-def _is_narrow(layer: keras.layers.Layer) -> bool:
-    """Whether a feature map [B, H, W, C] that a layer of the model reads or makes is too narrow for bfloat16."""
+def _leaves_blocks_unfilled(layer: keras.layers.Layer) -> bool:
+    """Whether a layer of the model reads or makes a feature map [B, H, W, C] that is slow in bfloat16."""
     shapes = [tensor.shape for tensor in keras.tree.flatten([layer.input, layer.output])]
-    return any(len(shape) == 4 and shape[-1] < NB_CHANNELS_BFLOAT16 for shape in shapes)
+    widths = [shape[-1] for shape in shapes if len(shape) == 4]
+    return any(width < NB_CHANNELS_BFLOAT16 and width % BLOCK for width in widths)

@@ -62,5 +62,6 @@ def refuse_undecided(names: Sequence[str], counts: Mapping[str, int], state: Adm
         if distance > TOLERANCE or len(kept) != counts[name]:
             raise RunError(
                 f"{name}: after {int(state.steps)} steps a scalar is {distance:.2f} away from 0 and 1, and {len(kept)} "
-                f"of them are near 1 instead of {counts[name]}: give more --fcf_nb_epochs or a smaller --fcf_rho_share"
+                f"of them are near 1 instead of {counts[name]}: give more --fcf_nb_epochs, a smaller "
+                "--fcf_rho_share or, if the loss outweighs the constraints, an --fcf_alpha nearer to 1"
             )
