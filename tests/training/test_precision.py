@@ -63,7 +63,7 @@ def test_whatever_the_model_is_its_training_form_is_flat_and_the_same_function(r
 def test_widths_that_bfloat16_is_slow_with_stay_float32(name, slow):
     """What reads or makes 24 channels is float32, what reads and makes 16 or 72 is not."""
     trained = precision.to_training(resnet((8, 8, 1), nb_classes=3, resnet_size=8, widths=(16, 24, 72)), name)
-    found = {layer: trained.get_layer(f"{layer}_block1_conv1").compute_dtype for layer in ("stage1", "stage2", "stage3")}
+    found = {f"stage{k}": trained.get_layer(f"stage{k}_block1_conv1").compute_dtype for k in (1, 2, 3)}
     assert found == {"stage1": name, "stage2": slow, "stage3": slow}
     assert trained.get_layer("stage2_block1_conv1_norm").compute_dtype == slow
     assert trained.get_layer("stage3_block1_conv2").compute_dtype == name
