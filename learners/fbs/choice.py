@@ -9,6 +9,7 @@ import numpy as np
 from secateur.export import measure, save_tflite
 from secateur.export.forms import fastest_forms
 from secateur.learners.fbs.layers import ChannelPruning
+from secateur.learners.fbs.patches import nb_rows
 from secateur.learners.fbs.skipping import DENSE, OUTPUTS, SKIP, Value, build, formed, whole
 from secateur.learners.fbs.structure import keeps_compact, readers_of
 from secateur.pruning import cost
@@ -80,7 +81,8 @@ def executed_macs(model: keras.Model, forms: dict[str, str]) -> int:
         if form is None:
             total += cost.call_macs(call)
             continue
-        gate, area = call.layer, int(np.prod(call.outputs[0].shape[1:-1]))
+        gate, (height, width) = call.layer, call.outputs[0].shape[1:-1]
+        area = width * (height if form == DENSE else nb_rows(gate.layers[0], height))
         nb_read, nb_made = gate.phi.shape
         places = gate.layers[0].kernel_size[0] * gate.layers[0].kernel_size[1]
         nb_kept = nb_made if form == DENSE else int(gate.nb_kept.numpy())

@@ -31,11 +31,13 @@ class Value(NamedTuple):
         tensor: what is computed.
         winners: [k] int32, the channel at each place; None where all are there.
         nb_channels: of the whole tensor.
+        positive: whether no element is below zero, so that its size needs no `absolute`.
     """
 
     tensor: Any
     winners: Any = None
     nb_channels: int = 0
+    positive: bool = False
 
 
 def build(model: keras.Model, forms: dict[str, str]) -> keras.Model:
@@ -65,7 +67,8 @@ def build(model: keras.Model, forms: dict[str, str]) -> keras.Model:
 def _call(call: Call, copy: keras.layers.Layer, values: list[Value], name: str) -> Value:
     """What a copy of the layer makes of the values; `name` is for what puts channels into place."""
     if values[0].winners is not None and keeps_compact(call):
-        return values[0]._replace(tensor=copy(values[0].tensor))
+        positive = values[0].positive or isinstance(call.layer, keras.layers.ReLU)
+        return values[0]._replace(tensor=copy(values[0].tensor), positive=positive)
     tensors = [whole(value, f"{name}_{k}") for k, value in enumerate(values)]
     args, kwargs = replaced(call.arguments, {id(t): x for t, x in zip(call.inputs, tensors, strict=True)})
     return Value(*call_with(copy, weights_of(call.layer), args, kwargs))
@@ -105,10 +108,15 @@ def skipped(gate: ChannelPruning, value: Value) -> Value:
     kernel, offset = _folded(convolution, norm)
     pi, winners = _strongest(gate, value)
     columns = _columns(kernel, value.winners, winners, f"{gate.name}_filters")
-    outputs, height, width = product(convolution, value.tensor, columns)
     nb_kept = winners.shape[-1]
-    outputs = ops.add(outputs, ops.reshape(_table(offset[:, None], winners, f"{gate.name}_offsets"), (1, 1, nb_kept)))
-    outputs = ops.multiply(outputs, ops.reshape(pi, (1, 1, nb_kept)))
+    offsets = ops.reshape(_table(offset[:, None], winners, f"{gate.name}_offsets"), (1, 1, nb_kept))
+    factors = ops.reshape(pi, (1, 1, nb_kept))
+    # The gate's factors go to whatever is smaller, the filters or what they make.
+    earlier = columns.shape[1] < np.prod(gate.layers[0].compute_output_shape(value.tensor.shape)[1:3])
+    if earlier:
+        columns, offsets = ops.multiply(columns, factors), ops.multiply(offsets, factors)
+    outputs, height, width = product(convolution, value.tensor, columns)
+    outputs = ops.add(outputs, offsets) if earlier else ops.multiply(ops.add(outputs, offsets), factors)
     return Value(ops.reshape(outputs, (1, height, width, nb_kept)), winners, gate.nb_channels)
 
 
@@ -135,7 +143,7 @@ def _folded(convolution: keras.layers.Conv2D, norm: keras.layers.BatchNormalizat
 
 def _strongest(gate: ChannelPruning, value: Value) -> tuple[Any, Any]:
     """The winners' gates [1, k], and their numbers [k]; the predictor reads the live channels' rows of its weights."""
-    means = ops.mean(ops.absolute(value.tensor), axis=(1, 2))
+    means = ops.mean(value.tensor if value.positive else ops.absolute(value.tensor), axis=(1, 2))
     if value.winners is None:
         predictor = keras.layers.Dense(gate.nb_channels, activation="relu", name=f"{gate.name}_predictor")
         saliency = predictor(means)

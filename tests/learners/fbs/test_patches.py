@@ -15,8 +15,9 @@ def _strips(request, monkeypatch):
 @pytest.mark.usefixtures("_strips")
 @pytest.mark.parametrize("kernel", [(3, 3), (1, 1), (1, 3), (4, 2)])
 @pytest.mark.parametrize(("stride", "padding"), [(1, "same"), (2, "same"), (1, "valid"), (2, "valid"), (3, "same")])
-def test_the_product_is_the_convolution(kernel, stride, padding):
-    x = np.random.default_rng(0).normal(size=(1, 9, 8, 3)).astype(np.float32)
+@pytest.mark.parametrize("size", [(9, 8), (60, 7)])
+def test_the_product_is_the_convolution(kernel, stride, padding, size):
+    x = np.random.default_rng(0).normal(size=(1, *size, 3)).astype(np.float32)
     layer = keras.layers.Conv2D(5, kernel, stride, padding, use_bias=False)
     expected = np.asarray(layer(x))
     columns = layer.kernel.numpy().reshape(1, -1, 5)
@@ -27,7 +28,7 @@ def test_the_product_is_the_convolution(kernel, stride, padding):
 
 def test_only_large_patches_are_made_in_strips(monkeypatch):
     seen = []
-    monkeypatch.setattr(patches, "_patches", lambda x, kernel, stride, rows, width: seen.append(rows) or x[:, :1, :, :])
+    monkeypatch.setattr(patches, "_by_patches", lambda *args: seen.append(args[3]) or keras.ops.zeros((1, 8, 4)))
     layer, columns = keras.layers.Conv2D(4, 1), np.zeros((1, 3, 4), np.float32)
     patches.product(layer, keras.ops.zeros((1, 8, 8, 3)), columns)
     assert seen == [(0, 8)]
@@ -36,3 +37,20 @@ def test_only_large_patches_are_made_in_strips(monkeypatch):
     seen.clear()
     patches.product(layer, keras.ops.zeros((1, 8, 8, 3)), columns)
     assert seen == [(0, 2), (2, 4), (4, 6), (6, 8)]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "height", "expected"),
+    [(3, 1, 30, 32), (3, 1, 16, 16), (3, 2, 60, 60), (1, 1, 30, 30), (5, 1, 60, 64)],
+)
+def test_rows_that_are_computed(kernel, stride, height, expected):
+    """Behind a step of 1 on a high picture each row of the kernel sees all rows of the input."""
+    layer = keras.layers.Conv2D(4, kernel, stride, "same")
+    columns = np.zeros((1, kernel * kernel * 3, 4), np.float32)
+    assert patches.nb_rows(layer, height) == expected
+    seen = []
+    matmul = keras.ops.matmul
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(patches.ops, "matmul", lambda a, b: seen.append(a.shape[1]) or matmul(a, b))
+        patches.product(layer, keras.ops.zeros((1, height * stride, 6, 3)), columns)
+    assert seen == [expected * -(-6 // stride)]
