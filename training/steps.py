@@ -53,7 +53,7 @@ def apply_gradients(
 ) -> None:
     """One optimizer step with the gradients, and the moving statistics, averaged over the workers in one all-reduce."""
     averaged = parallel.average([*gradients, *[tf.convert_to_tensor(v) for v in moving]])
-    optimizer.apply(averaged[: len(variables)], variables)
+    apply_alone(optimizer, averaged[: len(variables)], variables)
     if parallel.size() > 1:
         for variable, value in zip(moving, averaged[len(variables) :], strict=True):
             variable.assign(value)
@@ -132,6 +132,20 @@ def train_step(
         return metrics | ({"distillation": soft[0]} if soft else {}) | further
 
     return step
+
+
+def apply_alone(
+    optimizer: keras.optimizers.Optimizer, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]
+) -> None:
+    """One optimizer step on this worker.
+
+    Outside of a replica, where Keras all-reduces nothing: the gradient function of its all-reduce stays in TensorFlow's
+    registry for ever, and with it the traced step and all weights that the step has seen. Loss scaling must be in one.
+    """
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer.apply(gradients, variables)
+        return
+    tf.distribute.get_replica_context().merge_call(lambda _: optimizer.apply(gradients, variables))
 
 
 def _optimizer_step(

@@ -6,6 +6,7 @@ shrunk, so that the next stage trains the smaller one; the gradient of a pick co
 whole data set; the original network, whose features are reconstructed, is the pretrained one in every stage.
 """
 
+import gc
 import itertools
 import math
 import zlib
@@ -137,7 +138,10 @@ class DisChnPrunedLearner:
                 kernel.assign(value)
             return {"kept": kept}
 
-        return self.run.stage(name, select, kernels, alone=True)["kept"]
+        kept = self.run.stage(name, select, kernels, alone=True)["kept"]
+        # The copy of the network and its traced steps hold each other, and are large.
+        gc.collect()
+        return kept
 
     def _reference(self, readers: Sequence[str]) -> keras.Model:
         """The original network up to the readers, less the channels of theirs that earlier stages removed."""

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from secateur.learners.dis_chn_pruned import ops
 from secateur.learners.dis_chn_pruned.layers import split_at
+from secateur.training.steps import apply_alone
 
 # A gradient of a few batches ranks the channels as well as one of the whole data set, at a thousandth of the price.
 BATCHES_PER_PICK = 4
@@ -141,7 +142,7 @@ class SelectionProblem:
             objective = self._objective(frontier, reference, labels)
         gradients = tape.gradient(objective, self._kernels)
         masked = [ops.masked(g, mask_C, channels) for g, channels in zip(gradients, self._channels, strict=True)]
-        self._optimizer.apply(masked, self._kernels)
+        apply_alone(self._optimizer, masked, self._kernels)
         for kernel, channels in zip(self._kernels, self._channels, strict=True):
             kernel.assign(ops.masked(tf.convert_to_tensor(kernel), mask_C, channels))
         return objective

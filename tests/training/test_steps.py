@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -151,3 +154,15 @@ def test_l1_on_norm_scales_shrinks_them_alone(randomise):
         chosen = path in ("stem_norm/gamma", "stage2_block1_conv1_norm/gamma")
         moved = 0.019 * np.sign(before[path]) if chosen else 0.0
         np.testing.assert_allclose(after[1.0][path], value - moved, atol=1e-5)
+
+
+def test_a_step_that_is_gone_leaves_nothing_behind():
+    """Else pruning layer by layer keeps a copy of the network for each layer."""
+    model = resnet((8, 8, 1), 3, 8, (2, 2, 2))
+    step = steps.train_step(model, steps.sgd(RECIPE, 0.1), cross_entropy, 0.0)
+    traced = step.get_concrete_function(tf.TensorSpec((2, 8, 8, 1)), tf.TensorSpec((2,), tf.int32))
+    left = [weakref.ref(traced.graph), weakref.ref(model.layers[1])]
+    assert all(ref() is not None for ref in left)
+    del model, step, traced
+    gc.collect()
+    assert [ref() for ref in left] == [None, None]
