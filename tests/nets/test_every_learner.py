@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import gc
 import importlib
 import json
 import pathlib
@@ -126,6 +127,7 @@ def test_further_ways(tmp_path, models, randomise, last_form, name, learner, fla
 @pytest.mark.parametrize("learner", registry.LEARNERS)
 @pytest.mark.parametrize(("script", "network"), FULL_SIZE)
 def test_everything_at_full_size(tmp_path, randomise, monkeypatch, script, network, learner):
+    gc.collect()  # the models of the case before hold each other, and are gigabytes
     module = importlib.import_module(f"secateur.nets.{script}")
     flags = typing.get_type_hints(module.task)["flags"](**network)
     build = module.task(flags, runner.Settings()).build_model
