@@ -67,7 +67,7 @@ def build(model: keras.Model, forms: dict[str, str]) -> keras.Model:
 def _call(call: Call, copy: keras.layers.Layer, values: list[Value], name: str) -> Value:
     """What a copy of the layer makes of the values; `name` is for what puts channels into place."""
     if values[0].winners is not None and keeps_compact(call):
-        positive = values[0].positive or isinstance(call.layer, keras.layers.ReLU)
+        positive = isinstance(call.layer, keras.layers.ReLU) and not call.layer.negative_slope
         return values[0]._replace(tensor=copy(values[0].tensor), positive=positive)
     tensors = [whole(value, f"{name}_{k}") for k, value in enumerate(values)]
     args, kwargs = replaced(call.arguments, {id(t): x for t, x in zip(call.inputs, tensors, strict=True)})
@@ -112,7 +112,7 @@ def skipped(gate: ChannelPruning, value: Value) -> Value:
     offsets = ops.reshape(_table(offset[:, None], winners, f"{gate.name}_offsets"), (1, 1, nb_kept))
     factors = ops.reshape(pi, (1, 1, nb_kept))
     # The gate's factors go to whatever is smaller, the filters or what they make.
-    earlier = columns.shape[1] < np.prod(gate.layers[0].compute_output_shape(value.tensor.shape)[1:3])
+    earlier = columns.shape[1] < np.prod(convolution.compute_output_shape(value.tensor.shape)[1:3])
     if earlier:
         columns, offsets = ops.multiply(columns, factors), ops.multiply(offsets, factors)
     outputs, height, width = product(convolution, value.tensor, columns)

@@ -124,3 +124,15 @@ def test_executed_macs_are_those_of_the_products():
     places = 64 * 2 * 4
     dense_second = 64 * 9 * (3 * 2 + 4 * 6) + 3 * 4 + 4 * 6
     assert choice.executed_macs(model, {first: SKIP, second: DENSE}) == dense_second + places
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.3])
+def test_magnitudes_behind_a_leaky_relu_have_no_sign(slope):
+    x = inputs = keras.Input((8, 8, 3))
+    for _ in range(2):
+        x = keras.layers.BatchNormalization()(keras.layers.Conv2D(6, 3, padding="same")(x))
+        x = keras.layers.ReLU(negative_slope=slope)(x)
+    model = with_predictors(gated.gated(keras.Model(inputs, x), 0.5, "sum", 0.0))
+    found = skipping.build(model, dict.fromkeys([gate.name for gate in gated.gate_layers(model)], SKIP))
+    picture = np.random.default_rng(0).normal(size=(1, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_allclose(found(picture), model(picture, training=False), rtol=1e-3, atol=1e-4)
