@@ -100,6 +100,12 @@ def call_with(
     return outputs
 
 
+def call_copy(layer: keras.layers.Layer, x: Any, **changes: Any) -> Any:
+    """What a copy of a layer with the same weights makes of a tensor; `changes` as for `new_layer`."""
+    (outputs,) = call_with(new_layer(layer, **changes), weights_of(layer), (x,), {})
+    return outputs
+
+
 def weights_of(layer: keras.layers.Layer) -> list[np.ndarray]:
     """Of a layer; [] for an operation, which is none."""
     return layer.get_weights() if getattr(layer, "weights", None) else []

@@ -10,7 +10,7 @@ from secateur.export.equivalence import in_batches
 from secateur.learners.fbs.layers import ChannelPruning
 from secateur.learners.fbs.ops import EPSILON, subsample
 from secateur.learners.fbs.structure import units
-from secateur.pruning.calls import Call, new_layer, record
+from secateur.pruning.calls import Call, call_copy, new_layer, record
 from secateur.pruning.replay import replay
 
 # How far the first saliencies, whose mean is 1, differ from picture to picture.
@@ -107,9 +107,7 @@ def stock(model: keras.Model) -> keras.Model:
         gate = call.layer
         outputs = x
         for layer in gate.layers:
-            copy = new_layer(layer, dtype="float32")
-            outputs = copy(outputs)
-            copy.set_weights(layer.get_weights())
+            outputs = call_copy(layer, outputs, dtype="float32")
         return keras.ops.multiply(outputs, keras.ops.expand_dims(pi_of(gate, x), (1, 2)))
 
     return replay(model, written)

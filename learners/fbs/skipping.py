@@ -16,7 +16,7 @@ from secateur.learners.fbs.layers import ChannelPruning, as_factors
 from secateur.learners.fbs.ops import EPSILON
 from secateur.learners.fbs.patches import product
 from secateur.learners.fbs.structure import keeps_compact
-from secateur.pruning.calls import Call, call_with, new_layer, record, replaced, weights_of
+from secateur.pruning.calls import Call, call_copy, call_with, new_layer, record, replaced, weights_of
 
 # The whole convolution times the gate; the winners' filters on all inputs; the winners' filters on the live inputs.
 # Looking up single inputs of many filters is slow where a layer is wide and its picture small.
@@ -96,9 +96,7 @@ def gated_dense(gate: ChannelPruning, value: Value) -> Value:
     x = whole(value, gate.name)
     outputs = x
     for layer in gate.layers:
-        copy = new_layer(layer)
-        outputs = copy(outputs)
-        copy.set_weights(layer.get_weights())
+        outputs = call_copy(layer, outputs)
     return Value(ops.multiply(outputs, ops.expand_dims(pi_of(gate, x), (1, 2))))
 
 

@@ -4,22 +4,14 @@ import json
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from secateur.learners.stripe import rebuild
 from secateur.learners.stripe.config import StripeConfig
 from secateur.learners.stripe.learner import StripeLearner, fresh
-from secateur.learners.stripe.learner import _trained as trained_weights
 from secateur.learners.stripe.ops import Schedule
-from secateur.learners.stripe.skeletons import Skeletons, stripe_step
-from secateur.nets.mobilenet import mobilenet_v2
-from secateur.nets.resnet import resnet
-from secateur.pruning import ChannelGraph, cost, shrink
+from secateur.pruning import cost
 from secateur.training.loop import Stopped
-from secateur.training.precision import to_training
 from secateur.training.train import stream_seed
 from secateur.utils.errors import RunError, UsageError
-from tests.pruning.networks import residual, shared
 from tests.training.helpers import open_run
 
 
@@ -62,43 +54,6 @@ def test_without_a_target_the_ratio_is_an_outcome(task, tmp_path):
     facts = learner.evaluate()
     assert facts["macs_method"] < 0.7 * cost.macs(task.build_model())
     assert facts["masked_vs_shrunk"] < 1e-4
-
-
-def parts(task):
-    """The graph of the pretrained network, its training form and its skeletons."""
-    dense = keras.models.load_model(task.pretrained)
-    graph, model = ChannelGraph(dense), to_training(dense, "float32")
-    return graph, model, Skeletons(graph, model, from_norms=True)
-
-
-def kill(skeletons, names):
-    for name in names:
-        skeletons.of[name].assign(np.zeros(skeletons.of[name].shape))
-
-
-@pytest.mark.parametrize("killed", ["conv1", "conv2"])
-def test_dead_blocks_leave_the_network(task, killed):
-    """Their other convolution with them, in the count too, and what is left is the network with the dead blocks."""
-    graph, model, skeletons = parts(task)
-    before = rebuild.method_macs(graph.model, skeletons)
-    kill(skeletons, [f"stage{k}_block1_{killed}" for k in (1, 2, 3)])
-    masked, plan = rebuild.folded(model, skeletons), rebuild.plan(graph, skeletons)
-    small = shrink(masked, plan)
-    assert not {layer.name for layer in small.layers} & {f"stage{s}_block1_conv{k}" for s in (1, 2, 3) for k in (1, 2)}
-    assert small.get_layer("stage2_block1_shortcut").filters == 6
-    np.testing.assert_allclose(predictions(task, small), predictions(task, masked), atol=1e-4)
-    assert rebuild.method_macs(graph.model, skeletons) == cost.macs(small) < before
-    assert not skeletons.live()["stage2_block1_conv1"].any()
-
-
-def test_one_stripe_of_the_stem_stays_whatever_the_threshold(task):
-    _, _, skeletons = parts(task)
-    strongest = np.unravel_index(skeletons.of["stem"].numpy().argmax(), (3, 3, 4))
-    skeletons.remove_up_to(1e9)
-    values = skeletons.values()
-    assert np.argwhere(values.pop("stem")).tolist() == [list(strongest)]
-    assert not any(value.any() for value in values.values())
-    assert skeletons.macs() == skeletons.least_macs() == 64
 
 
 def test_a_threshold_that_kills_the_stem_is_an_error(task, tmp_path):
@@ -154,86 +109,6 @@ def test_random_weights_train_before_their_stripes_die(task, tmp_path):
     assert {float(layer.gamma[0]) for layer in fresh(task.build_model()).layers if hasattr(layer, "gamma")} == {0.5}
 
 
-def test_dead_filters_are_not_read(randomise):
-    """Though norms make something of them, also of what a depthwise convolution makes of them."""
-    dense = randomise(mobilenet_v2(3, 32, 0.25, ((1, 16, 1, 1), (6, 24, 2, 2))))
-    graph, model = ChannelGraph(dense), to_training(dense, "float32")
-    skeletons = Skeletons(graph, model, from_norms=True)
-    value = skeletons.of["stage2_block1_expand"].numpy()
-    value[..., ::2] = 0
-    skeletons.of["stage2_block1_expand"].assign(value)
-    read = np.any(skeletons.kernels()["stage2_block1_project"], axis=(0, 1, 3))
-    np.testing.assert_array_equal(read, np.arange(value.shape[-1]) % 2 == 1)
-    pictures = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
-    with keras.StatelessScope(state_mapping=skeletons.replaced()):
-        expected = np.asarray(model(pictures, training=False))
-    masked, plan = rebuild.folded(model, skeletons), rebuild.plan(graph, skeletons)
-    small = shrink(masked, plan)
-    assert small.get_layer("stage2_block1_expand").filters == np.sum(read)
-    for found in (masked, small):
-        np.testing.assert_allclose(found(pictures), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
-
-
-def test_a_layer_that_is_called_twice_counts_twice_and_stays_dense(tmp_path):
-    dense = shared()
-    graph, model = ChannelGraph(dense), to_training(dense, "float32")
-    skeletons = Skeletons(graph, model, from_norms=True)
-    assert rebuild.method_macs(graph.model, skeletons) == cost.macs(dense)
-    assert skeletons.groups == []
-    value = skeletons.of["twice"].numpy()
-    value[0, :, :3] = 0
-    skeletons.of["twice"].assign(value)
-    # Nine stripes of the shared convolution, at both calls.
-    assert rebuild.method_macs(graph.model, skeletons) == cost.macs(dense) - 2 * 64 * 9 * 5
-    assert set(rebuild.fastest_forms(rebuild.folded(model, skeletons), tmp_path)["forms"]) == set()
-
-
-def test_biased_projections_and_classifiers_keep_their_stripes():
-    """A network as `keras.applications` makes them."""
-    dense = residual()
-    skeletons = Skeletons(ChannelGraph(dense), to_training(dense, "float32"), from_norms=True)
-    assert set(skeletons.of) - set(skeletons.layers) == {"one_shortcut"}
-    assert {"one_conv1", "two_conv1"} <= set(skeletons.groups)
-    assert [name for name, layer in skeletons.layers.items() if layer.keeps_one] == ["stem"]
-    inputs = keras.Input((8, 8, 3))
-    x = keras.layers.Conv2D(4, 3, name="first")(inputs)
-    x = keras.layers.Conv2D(5, 1, name="classes")(keras.layers.GlobalAveragePooling2D(keepdims=True)(x))
-    dense = keras.Model(inputs, keras.layers.Activation("linear")(keras.layers.Reshape((5,))(x)))
-    model = to_training(dense, "float32")
-    skeletons = Skeletons(ChannelGraph(dense), model, from_norms=True)
-    assert set(skeletons.layers) == {"first"}
-    assert {v.path for v in trained_weights(model, "weights", ["classes"])} == {"classes/kernel", "classes/bias"}
-
-
-def test_decay_acts_on_all_that_is_trained_and_the_l1_norm_on_stripes_that_may_die(randomise):
-    """Of a loss that says nothing."""
-    dense = randomise(resnet((8, 8, 1), 3, 8, (4, 6, 8)))
-    model = to_training(dense)
-    skeletons = Skeletons(ChannelGraph(dense), model, from_norms=True)
-    before = {name: variable.numpy() for name, variable in skeletons.of.items()}
-    scale = model.get_layer("stem_norm").gamma.numpy()
-    step = stripe_step(
-        model,
-        skeletons,
-        model.trainable_variables,
-        keras.optimizers.SGD(0.5),
-        lambda labels, logits: 0.0 * tf.reduce_sum(logits),
-        0.1,
-        keras.Variable(0.01, trainable=False),
-        0.0,
-    )
-    step(tf.zeros((2, 8, 8, 1)), tf.zeros((2,), tf.int32))
-    np.testing.assert_allclose(model.get_layer("stem_norm").gamma, scale * (1 - 0.5 * 0.1), rtol=1e-5)
-    for name, variable in skeletons.of.items():
-        l1 = 0.01 if name in skeletons.layers else 0.0
-        expected = before[name] - 0.5 * (0.1 * before[name] + l1 * np.sign(before[name]))
-        alive = variable.numpy() != 0
-        np.testing.assert_allclose(variable.numpy()[alive], expected[alive], rtol=1e-4)
-        assert alive.mean() > 0.9
-    assert {"stem", "stage2_block1_conv1"} < set(skeletons.layers)
-    assert "stage2_block1_shortcut" not in skeletons.layers
-
-
 def test_a_kill_on_the_ramp_changes_nothing(task, tmp_path):
     """Stopped while stripes die and started again: the same stripes and weights as in one go."""
     whole = trained(task, tmp_path / "whole", stripe_target_macs=0.5)
@@ -256,10 +131,10 @@ def test_a_kill_on_the_ramp_changes_nothing(task, tmp_path):
     assert steps == list(range(2, 37, 2))
 
 
-def test_a_target_that_is_missed_is_said(task, tmp_path, capsys):
+def test_a_target_that_is_missed_is_said(task, parts, tmp_path, capsys):
     with open_run(tmp_path / "run").open() as run:
         learner = StripeLearner(StripeConfig(stripe_target_macs=0.5), task, run)
-        _, _, skeletons = parts(task)
+        _, _, skeletons = parts
         cost_now = skeletons.macs()
         learner._say_if_missed(Schedule(0, 1, 0.5, round(cost_now / 0.49), 0), skeletons)
         assert "MACs are left" not in capsys.readouterr().err
@@ -297,19 +172,3 @@ def test_shape_only_training_leaves_the_weights_alone(task, tmp_path, frozen):
         np.testing.assert_array_equal(kernel, expected.get_layer(name).kernel.numpy())
     assert (seen["gamma"] == 0.5).all() == (frozen == "weights_and_norms")
     assert not (seen["skeleton"] == 1).all()
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        ({"stripe_target_macs": 0.0}, "--stripe_target_macs 0.0: must be above 0"),
-        ({"stripe_sr": -1.0}, "--stripe_sr -1.0: must be 0 or more"),
-        ({"stripe_start": 0.7}, "--stripe_start 0.7: must be below --stripe_ramp, which is 0.6"),
-        ({"stripe_ramp": 0.0}, "--stripe_ramp 0.0: must be above 0"),
-        ({"stripe_ramp": 1.0}, "--stripe_ramp 1.0: must be below 1"),
-        ({"stripe_nb_epochs": -1.0}, "--stripe_nb_epochs -1.0: must be 0 or more"),
-    ],
-)
-def test_values_out_of_range(flags, message):
-    with pytest.raises(ValueError, match=message):
-        StripeConfig(**flags)
