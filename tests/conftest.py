@@ -2,6 +2,7 @@
 
 import gc
 import os
+import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from secateur.pruning.calls import set_weights
+from tests.datasets.shards import make_shards
 
 # Tracing makes millions of objects that live on: looking through them at the usual pace takes a tenth of the time.
 gc.set_threshold(100_000, 20, 10)
@@ -40,3 +42,9 @@ def randomise():
         return model
 
     return give
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory) -> pathlib.Path:
+    """A folder with shards of ILSVRC-12's form under `out`, and the pictures that they were made of."""
+    return make_shards(tmp_path_factory.mktemp("ilsvrc12"))
