@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from secateur.learners.fbs.gated import inputs_of_gates
 from secateur.learners.fbs.layers import ChannelPruning
+from secateur.learners.fbs.ops import subsample
 from secateur.learners.fbs.structure import keeps_zero
 from secateur.pruning import cost, rules
 from secateur.pruning.calls import Call, Record, record
@@ -57,7 +58,8 @@ def count(model: keras.Model, batches: Iterable[tuple[tf.Tensor, tf.Tensor]], nb
     nb_of = np.zeros(nb_classes)
     for images, labels in batches:
         inputs = keras.tree.flatten(probe(images, training=False))
-        on = {name: np.asarray(call.layer.gate(x)) > 0 for (name, call), x in zip(gates.items(), inputs, strict=True)}
+        read = zip(gates.items(), map(subsample, inputs), strict=True)
+        on = {name: np.asarray(call.layer.gate(magnitudes)) > 0 for (name, call), magnitudes in read}
         rows = _layers(recorded, on, passing, len(labels))
         totals.append(np.sum([row["macs"] for row in rows.values()], axis=0))
         for name, row in rows.items():

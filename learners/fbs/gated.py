@@ -9,7 +9,7 @@ import numpy as np
 from secateur.export.equivalence import in_batches
 from secateur.learners.fbs.layers import ChannelPruning
 from secateur.learners.fbs.ops import EPSILON, subsample
-from secateur.learners.fbs.structure import units
+from secateur.learners.fbs.structure import reads_nonnegative, units
 from secateur.pruning.calls import Call, call_copy, new_layer, record
 from secateur.pruning.replay import replay
 
@@ -29,6 +29,7 @@ def gated(model: keras.Model, density: float, normalize: str, l1: float, balance
     """
     pairs = units(model)
     norms = {norm: convolution for convolution, norm in pairs.items()}
+    behind_relus = reads_nonnegative(model)
 
     def call(call: Call, x: Any) -> Any:
         if call.layer.name in pairs:
@@ -38,7 +39,8 @@ def gated(model: keras.Model, density: float, normalize: str, l1: float, balance
         convolution = model.get_layer(norms[call.layer.name])
         layers = [new_layer(convolution), new_layer(call.layer)]
         name, dtype = f"{convolution.name}_gated", convolution.dtype_policy
-        gate = ChannelPruning(layers, density, normalize, l1, balance, name=name, dtype=dtype)
+        nonnegative = convolution.name in behind_relus
+        gate = ChannelPruning(layers, density, normalize, l1, balance, nonnegative, name=name, dtype=dtype)
         outputs = gate(x)
         for copy, layer in zip(layers, (convolution, call.layer), strict=True):
             copy.set_weights(layer.get_weights())
@@ -116,7 +118,7 @@ def stock(model: keras.Model) -> keras.Model:
 def pi_of(gate: ChannelPruning, x: Any) -> Any:
     """The gate's values [N, C] from its input, in `keras.ops` and one dense layer."""
     predictor = keras.layers.Dense(gate.nb_channels, activation="relu", name=f"{gate.name}_predictor")
-    saliency = predictor(keras.ops.mean(keras.ops.absolute(x), axis=(1, 2)))
+    saliency = predictor(keras.ops.mean(x if gate.nonnegative else keras.ops.absolute(x), axis=(1, 2)))
     predictor.set_weights(list(gate.predictor()))
     nb_kept = int(gate.nb_kept.numpy())
     pi = saliency

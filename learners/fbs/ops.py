@@ -12,17 +12,34 @@ import tensorflow as tf
 EPSILON = 1e-6
 
 
-@tf.custom_gradient
-def subsample(x_NxHxWxC: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+def subsample(x_NxHxWxC: tf.Tensor) -> tf.Tensor:
     """Mean magnitude of each channel, [N, C] float32 (eq. 5: the L1 norm over the number of places)."""
+    return tf.reduce_mean(tf.abs(tf.cast(x_NxHxWxC, tf.float32)), axis=(1, 2))
 
-    def gradient(upstream_NxC: tf.Tensor) -> tf.Tensor:
-        # In the type of x: the way back through float32 would be three more passes over the whole tensor.
-        nb_places = tf.cast(tf.size(x_NxHxWxC) // tf.size(upstream_NxC), upstream_NxC.dtype)
-        each = tf.cast(upstream_NxC / nb_places, x_NxHxWxC.dtype)
-        return tf.sign(x_NxHxWxC) * each[:, None, None, :]
 
-    return tf.reduce_mean(tf.abs(tf.cast(x_NxHxWxC, tf.float32)), axis=(1, 2)), gradient
+def tapped(x_NxHxWxC: tf.Tensor, nonnegative: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    """The tensor itself for whatever else reads it, and what `subsample` makes of it, in few passes over the tensor.
+
+    Both gradients meet in one pass, all is done in the type of x, and what rounding leaves of a row's mean evens out
+    over the rows.
+
+    Args:
+        nonnegative: x comes from a ReLU, which keeps from the gradient what is 0. Sizes and signs are not taken then.
+    """
+
+    @tf.custom_gradient
+    def both(x: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Callable]:
+        rows = tf.reduce_mean(x if nonnegative else tf.abs(x), axis=2)
+        means = tf.reduce_mean(tf.cast(rows, tf.float32), axis=1)
+
+        def gradient(upstream_x: tf.Tensor, upstream_means: tf.Tensor) -> tf.Tensor:
+            nb_places = tf.cast(tf.size(x) // tf.size(means), means.dtype)
+            each = tf.cast(upstream_means / nb_places, x.dtype)[:, None, None, :]
+            return upstream_x + (each if nonnegative else tf.sign(x) * each)
+
+        return (tf.identity(x), means), gradient
+
+    return both(x_NxHxWxC)
 
 
 def nb_winners(density: float, nb_channels: int) -> int:

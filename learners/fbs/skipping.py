@@ -31,13 +31,11 @@ class Value(NamedTuple):
         tensor: what is computed.
         winners: [k] int32, the channel at each place; None where all are there.
         nb_channels: of the whole tensor.
-        positive: whether no element is below zero, so that its size needs no `absolute`.
     """
 
     tensor: Any
     winners: Any = None
     nb_channels: int = 0
-    positive: bool = False
 
 
 def build(model: keras.Model, forms: dict[str, str]) -> keras.Model:
@@ -67,8 +65,7 @@ def build(model: keras.Model, forms: dict[str, str]) -> keras.Model:
 def _call(call: Call, copy: keras.layers.Layer, values: list[Value], name: str) -> Value:
     """What a copy of the layer makes of the values; `name` is for what puts channels into place."""
     if values[0].winners is not None and keeps_compact(call):
-        positive = isinstance(call.layer, keras.layers.ReLU) and not call.layer.negative_slope
-        return values[0]._replace(tensor=copy(values[0].tensor), positive=positive)
+        return values[0]._replace(tensor=copy(values[0].tensor))
     tensors = [whole(value, f"{name}_{k}") for k, value in enumerate(values)]
     args, kwargs = replaced(call.arguments, {id(t): x for t, x in zip(call.inputs, tensors, strict=True)})
     return Value(*call_with(copy, weights_of(call.layer), args, kwargs))
@@ -141,7 +138,7 @@ def _folded(convolution: keras.layers.Conv2D, norm: keras.layers.BatchNormalizat
 
 def _strongest(gate: ChannelPruning, value: Value) -> tuple[Any, Any]:
     """The winners' gates [1, k], and their numbers [k]; the predictor reads the live channels' rows of its weights."""
-    means = ops.mean(value.tensor if value.positive else ops.absolute(value.tensor), axis=(1, 2))
+    means = ops.mean(value.tensor if gate.nonnegative else ops.absolute(value.tensor), axis=(1, 2))
     if value.winners is None:
         predictor = keras.layers.Dense(gate.nb_channels, activation="relu", name=f"{gate.name}_predictor")
         saliency = predictor(means)

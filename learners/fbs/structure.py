@@ -9,6 +9,11 @@ from secateur.learners.fbs.layers import plain
 from secateur.pruning import rules
 from secateur.pruning.calls import Call, Record, record
 
+layers = keras.layers
+# They make nothing negative of what is not.
+PASS_SIGNS = (layers.Add, layers.Concatenate, layers.MaxPooling2D, layers.AveragePooling2D, layers.ZeroPadding2D)
+PASS_SIGNS += (layers.Dropout, layers.SpatialDropout2D)
+
 
 def units(model: keras.Model) -> dict[str, str]:
     """The norm that each convolution is followed by, for those that can be gated.
@@ -40,6 +45,25 @@ def readers_of(recorded: Record) -> dict[int, list[Call]]:
         for tensor in call.inputs:
             readers.setdefault(id(tensor), []).append(call)
     return readers
+
+
+def reads_nonnegative(model: keras.Model) -> set[str]:
+    """The layers whose inputs ReLUs have made, maybe through layers that pass no negative value on."""
+    found: set[int] = set()
+    readers = set()
+    for call in record(model).calls:
+        behind_relus = bool(call.inputs) and all(id(tensor) in found for tensor in call.inputs)
+        if behind_relus:
+            readers.add(call.layer.name)
+        if _is_relu(call.layer) or (behind_relus and isinstance(call.layer, PASS_SIGNS)):
+            found |= {id(tensor) for tensor in call.outputs}
+    return readers
+
+
+def _is_relu(layer: keras.layers.Layer) -> bool:
+    if isinstance(layer, keras.layers.ReLU):
+        return not layer.negative_slope and layer.threshold >= 0
+    return getattr(layer, "activation", None) in (keras.activations.relu, keras.activations.relu6)
 
 
 def keeps_compact(call: Call) -> bool:

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from secateur.learners.fbs import gated
+from secateur.learners.fbs import gated, ops
 from secateur.learners.fbs.layers import ChannelPruning
 from secateur.nets.resnet import resnet
 from secateur.training.precision import to_training
@@ -58,13 +58,12 @@ def test_calibrated_predictors_tell_pictures_apart():
     layer.build((None, 8, 8, 3))
     magnitudes = np.random.default_rng(0).uniform(1, 5, (200, 3)).astype(np.float32)
     layer.calibrate(magnitudes, seed=0, size=0.1)
-    pictures = np.broadcast_to(magnitudes[:, None, None], (200, 8, 8, 3))
-    saliency = np.asarray(layer.saliency(pictures))
+    saliency = np.asarray(layer.saliency(magnitudes))
     np.testing.assert_allclose(saliency.mean(axis=0), 1.0, atol=1e-3)
     assert (saliency.std(axis=0) > 0.05).all()
     assert saliency.std(axis=0).max() < 0.101
     # What all pictures have in common may grow, and the saliencies stay.
-    np.testing.assert_allclose(np.asarray(layer.saliency(3 * pictures)).mean(axis=0), 1.0, atol=1e-3)
+    np.testing.assert_allclose(np.asarray(layer.saliency(3 * magnitudes)).mean(axis=0), 1.0, atol=1e-3)
     kernel, bias = layer.predictor()
     np.testing.assert_allclose(np.maximum(magnitudes @ kernel + bias, 0), saliency, atol=1e-4)
 
@@ -73,7 +72,7 @@ def test_balance_is_a_loss_of_uneven_channels():
     layer = block(density=0.5, balance=2.0)
     layer(PICTURES)
     (loss,) = layer.losses
-    sums = np.asarray(layer.gate(PICTURES)).sum(axis=0)
+    sums = np.asarray(layer.gate(ops.subsample(PICTURES))).sum(axis=0)
     np.testing.assert_allclose(loss, 2 * sums.var() / (sums.mean() + 1e-3) ** 2, rtol=1e-4)
 
 
@@ -108,7 +107,7 @@ def test_the_l1_norm_of_all_saliencies_is_a_loss():
     layer = block(l1=0.5)
     layer(PICTURES)
     (loss,) = layer.losses
-    np.testing.assert_allclose(loss, 0.5 * np.sum(layer.saliency(PICTURES)), rtol=1e-5)
+    np.testing.assert_allclose(loss, 0.5 * np.sum(layer.saliency(ops.subsample(PICTURES))), rtol=1e-5)
 
 
 @pytest.mark.parametrize(

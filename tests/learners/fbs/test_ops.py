@@ -44,18 +44,24 @@ def test_subsampling_is_the_mean_magnitude():
     assert ops.subsample(tf.constant(x, tf.bfloat16)).dtype == tf.float32
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("bfloat16", 1e-2)])
-def test_gradient_of_the_subsampling_is_that_of_its_formula(dtype, tolerance):
+@pytest.mark.parametrize("nonnegative", [False, True])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 2e-2)])
+def test_a_tap_is_a_tensor_and_its_mean_magnitudes_with_their_gradients(nonnegative, dtype, tolerance):
+    """Behind a ReLU, where it may forget about signs: the gradient of what is 0 ends there."""
     generator = np.random.default_rng(0)
-    x = tf.cast(generator.normal(size=(2, 3, 5, 4)), dtype)
-    upstream = tf.constant(generator.normal(size=(2, 4)), tf.float32)
+    before = tf.cast(generator.normal(size=(2, 3, 5, 4)), dtype)
+    weights = tf.cast(generator.normal(size=(2, 3, 5, 4)), dtype), tf.constant(generator.normal(size=(2, 4)), "float32")
     with tf.GradientTape(persistent=True) as tape:
-        tape.watch(x)
-        found, formula = ops.subsample(x), tf.reduce_mean(tf.abs(x), axis=(1, 2))
-    mine = tape.gradient(found, x, upstream)
-    assert mine.dtype == x.dtype
-    expected = tape.gradient(formula, x, tf.cast(upstream, dtype))
-    np.testing.assert_allclose(tf.cast(mine, "float32"), tf.cast(expected, "float32"), rtol=tolerance)
+        tape.watch(before)
+        x = tf.nn.relu(before) if nonnegative else before
+        found, expected = ops.tapped(x, nonnegative), (x, ops.subsample(x))
+        products = [(pair[0] * weights[0], pair[1] * weights[1]) for pair in (found, expected)]
+        sums = [sum(tf.reduce_sum(tf.cast(part, "float32")) for part in pair) for pair in products]
+    np.testing.assert_array_equal(tf.cast(found[0], "float32"), tf.cast(x, "float32"))
+    np.testing.assert_allclose(found[1], expected[1], rtol=tolerance)
+    assert found[1].dtype == tf.float32
+    mine, formula = (tf.cast(tape.gradient(total, before), "float32") for total in sums)
+    np.testing.assert_allclose(mine, formula, rtol=tolerance, atol=tolerance)
 
 
 def test_gates_are_the_winners_saliencies_or_relative_to_their_mean():

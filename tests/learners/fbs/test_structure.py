@@ -89,3 +89,20 @@ def test_zeros_stay_zeros_but_for_an_offset():
     model = keras.Model(inputs, layers.DepthwiseConv2D(3, bias_initializer="ones", name="with")(x))
     found = {call.layer.name: structure.keeps_zero(call) for call in record(model).calls}
     assert found == {"without": True, "with": False}
+
+
+def test_which_layers_read_what_relus_have_made():
+    """Through additions, pooling and dropout, and not behind what makes something negative of it again."""
+
+    def conv(name, x):
+        return layers.Conv2D(4, 3, padding="same", name=name)(x)
+
+    inputs = keras.Input((8, 8, 4))
+    x = layers.ReLU(6.0)(conv("of_the_picture", inputs))
+    y = layers.Activation("relu")(conv("behind_a_relu", layers.MaxPooling2D(padding="same", strides=1)(x)))
+    z = layers.Dropout(0.5)(layers.Add()([x, y]))
+    leaky = layers.ReLU(negative_slope=0.1)(conv("behind_both", z))
+    mixed = layers.Add()([x, conv("behind_a_leaky_one", leaky)])
+    outputs = conv("behind_a_tanh", layers.Activation("tanh")(conv("behind_a_mixture", mixed)))
+    found = structure.reads_nonnegative(keras.Model(inputs, outputs))
+    assert {name for name in found if name.startswith(("of", "behind"))} == {"behind_a_relu", "behind_both"}
