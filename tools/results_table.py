@@ -35,12 +35,12 @@ def table(folder: pathlib.Path, link: str = "results") -> str:
         link: where the folder is, seen from the document; "" for no links.
     """
     results = {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*/result.json"))}
-    # The dense model that was trained on belongs to all runs that began with the same one.
-    budgets = {r["config"].get("start"): r["dense_same_budget"] for r in results.values() if "dense_same_budget" in r}
+    # The dense model that was trained on belongs to all runs that began with the same one and trained as long.
+    budgets = {_course(r): r["dense_same_budget"] for r in results.values() if "dense_same_budget" in r}
     groups: dict[str, list[Mapping]] = {}
     lines = [HEADER, RULE]
     for name, result in results.items():
-        lines.append(row(name, result, budgets.get(result["config"].get("start", "none")), link))
+        lines.append(row(name, result, budgets.get(_course(result)), link))
         groups.setdefault(re.sub(r"_seed\d+$", "", name), []).append(result)
     lines += [mean_row(name, group, budgets) for name, group in groups.items() if len(group) > 1]
     controls = [control_row(key, name, r) for key in CONTROLS for name, r in results.items() if key in r]
@@ -78,7 +78,7 @@ def mean_row(name: str, results: Sequence[Mapping], budgets: Mapping) -> str:
     """Mean and range of runs with several seeds."""
     accuracies = [100 * result["pruned"]["accuracy"] for result in results]
     dense, mean = 100 * results[0]["dense"]["accuracy"], statistics.mean(accuracies)
-    budget = budgets.get(results[0]["config"].get("start"))
+    budget = budgets.get(_course(results[0]))
     cells = (
         f"**mean of {len(results)} seeds**: {name}",
         f"{mean:.2f} % ({min(accuracies):.2f} to {max(accuracies):.2f})",
@@ -107,6 +107,11 @@ def control_row(key: str, name: str, result: Mapping) -> str:
         str(result["seed"]),
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _course(result: Mapping) -> tuple:
+    """The dense model that a run began with, and for how many epochs it trained."""
+    return result["config"].get("start"), sum(result["epochs"].values())
 
 
 def _faster(result: Mapping) -> float:

@@ -25,6 +25,7 @@ def results(tmp_path):
     )
     write("net_a_seed1", 0.88, 1)
     write("net_a_seed2", 0.87, 2)
+    write("net_short", 0.88, 0, epochs={"choose": 3.0, "fine_tune": 5.0})
     other = write("net_b", 0.9, 0)
     other["pruned"]["macs_method"] = 1e6
     (tmp_path / "net_b" / "result.json").write_text(json.dumps(other))
@@ -49,8 +50,9 @@ def test_rows_say_what_was_lost_and_gained(results):
         "40",
     ]
     assert rows["net_a"][9:11] == ["10", "0"]
-    # The dense model trained on is that of every run with the same start.
+    # The dense model trained on is that of every run with the same start and as many epochs.
     assert rows["net_a_seed2"][2:4] == ["3.00", "4.00"]
+    assert rows["net_short"][2:4] == ["2.00", ""]
     assert rows["net_b"][4] == "1.0 M, 4.00 times fewer"
 
 
