@@ -31,8 +31,14 @@ SPACES = {
     "stripe": ["lrn_rate_ft=0.005:0.2:log", "stripe_target_macs=0.3:0.7", "stripe_ramp=0.3:0.8"],
     "fbs": ["lrn_rate_ft=0.005:0.2:log", "fbs_density=0.4:0.8", "fbs_normalize=paper|sum"],
 }
-# A learner that takes the budget itself always meets it.
-TARGETS = {"chn-pruned": "chn_target_", "fcf": "fcf_target_"}
+# The flag of a learner that takes such a budget itself, and so always meets it.
+TARGETS = {
+    ("chn-pruned", "macs"): "chn_target_macs",
+    ("chn-pruned", "latency"): "chn_target_latency",
+    ("fcf", "macs"): "fcf_target_macs",
+    ("fcf", "latency"): "fcf_target_latency",
+    ("stripe", "macs"): "stripe_target_macs",
+}
 # The stage whose accuracy says how a trial does, where it is not the fine-tuning.
 LAST_STAGES = {"stripe": "stripe"}
 TOLERANCE = 0.02
@@ -71,7 +77,7 @@ def main() -> None:
     # Only now, because two that make the database at once get into each other's way.
     helpers = [subprocess.Popen([sys.executable, __file__, *_alone(sys.argv[1:])]) for _ in range(args.workers - 1)]
     run = Runs(args.script, args.learner, kind, share, passed, folder, args.study.parent / "models")
-    space = [parsed(text) for text in args.vary or SPACES[args.learner]]
+    space = [parsed(text) for text in args.vary or spaces(args.learner, kind)]
     while sum(trial.state.is_finished() for trial in study.trials) < args.trials:
         study.optimize(lambda trial: run(trial, {name: draw(trial) for name, draw in space}), n_trials=1)
     for helper in helpers:
@@ -96,6 +102,11 @@ def budget(text: str) -> tuple[str, float]:
         if kind in ("macs", "latency") and 0 < float(number) <= 1:
             return kind, float(number)
     raise argparse.ArgumentTypeError(f"{text}: must be macs=SHARE or latency=SHARE, above 0 and at most 1")
+
+
+def spaces(learner: str, kind: str) -> list[str]:
+    """What is varied by itself: not what the budget says already."""
+    return [text for text in SPACES[learner] if text.partition("=")[0] != TARGETS.get((learner, kind))]
 
 
 def parsed(text: str) -> tuple[str, Callable[[optuna.Trial], object]]:
@@ -143,7 +154,7 @@ class Runs:
     ):
         self._kind, self._share, self._folder = kind, share, folder
         self._stage = LAST_STAGES.get(learner, "fine_tune")
-        target = [f"--{TARGETS[learner]}{kind}={share}"] if learner in TARGETS else []
+        target = [f"--{TARGETS[learner, kind]}={share}"] if (learner, kind) in TARGETS else []
         self._command = [str(ROOT / "scripts" / "run_local.sh"), script, "--learner", learner, "--enbl_trn_val_split"]
         self._command += [*target, f"--save_path={models}", "--noenbl_layer_latency", *passed]
 

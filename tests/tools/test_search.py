@@ -1,3 +1,4 @@
+import dataclasses
 import inspect
 import sys
 
@@ -99,6 +100,15 @@ def test_a_learner_that_takes_the_budget_gets_it(search, tmp_path):
     assert command[-1] == "--seed=1"
     assert "--enbl_trn_val_split" in command
     assert f"--save_path={tmp_path / 'models'}" in command
+
+
+def test_what_the_budget_says_is_not_varied(search):
+    assert not any("stripe_target_macs" in text for text in search.spaces("stripe", "macs"))
+    assert any("stripe_target_macs" in text for text in search.spaces("stripe", "latency"))
+    assert search.spaces("fbs", "macs") == search.SPACES["fbs"]
+    for (learner, kind), flag in search.TARGETS.items():
+        names = [field.name for field in dataclasses.fields(registry.find(learner).config)]
+        assert flag in names, (learner, kind)
 
 
 def test_the_forms_of_a_setting(search):
