@@ -24,7 +24,8 @@ from secateur.learners.fcf.config import FcfConfig
 from secateur.learners.fcf.osqp_projection import OsqpProjection
 from secateur.learners.fcf.scopes import GroupScope
 from secateur.learners.stripe.config import StripeConfig
-from secateur.learners.stripe.skeletons import Skeletons, stripe_step
+from secateur.learners.stripe.skeletons import Skeletons
+from secateur.learners.stripe.step import stripe_step
 from secateur.nets.cifarnet import cifarnet
 from secateur.nets.recipes import RESNET_AT_CIFAR10
 from secateur.nets.resnet import resnet

@@ -23,11 +23,12 @@ from secateur.export.report import machine_facts, read_result, table, write_labe
 from secateur.export.shrunk import shrink_checked
 from secateur.export.stock import save_keras, to_stock
 from secateur.export.tflite import LiteModel, save_tflite, to_tflite
-from secateur.export.widths import fastest_multiple, relative_latencies, widths_for_target
+from secateur.export.widths import MULTIPLES, fastest_multiple, relative_latencies, widths_for_target
 
 __all__ = [
     "ALWAYS",
     "FORMATS",
+    "MULTIPLES",
     "NB_PICTURES_CHECKED",
     "SHRUNK_TOLERANCE",
     "TFLITE_TOLERANCE",

@@ -161,6 +161,9 @@ def notes(result: Mapping) -> list[str]:
     if "macs_method" in result.get("pruned", {}):
         dense, own = result["dense"]["macs"], result["pruned"]["macs_method"]
         notes.append(f"MACs by the method's own count: {_count(own)}, {_fewer(dense, own)}")
+    if "params_method" in result.get("pruned", {}):
+        dense, own = result["dense"]["params"], result["pruned"]["params_method"]
+        notes.append(f"parameters by the method's own count: {_count(own)}, {_fewer(dense, own)}")
     if "macs_quantiles" in result:
         found = {name: _count(value) for name, value in result["macs_quantiles"].items()}
         notes.append(

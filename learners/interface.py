@@ -22,8 +22,8 @@ class Learner(Protocol):
         """Facts that only the learner knows, JSON-able.
 
         "plan", if there is one: group of the dense network to the channels that were kept. "masked_vs_shrunk": the
-        largest difference that its own equality gates saw. "macs_method": the method's own count per picture; "macs":
-        what the exported model executes, where its layers do not tell.
+        largest difference that its own equality gates saw. "macs_method" and "params_method": the method's own
+        counts, per picture and in all; "macs": what the exported model executes, where its layers do not tell.
         """
 
     def export(self) -> keras.Model:
@@ -47,6 +47,19 @@ class DecidesByPicture(Protocol):
 
         The difference between what wins and what loses, relative to the sums of magnitudes that both come from.
         """
+
+
+@runtime_checkable
+class RefusesControls(Protocol):
+    """A learner whose results some controls (`nets/controls.py`) cannot be compared with."""
+
+    @staticmethod
+    def refused_controls(config: Any) -> dict[str, str]:
+        """The name of each such control to the reason, in a few words."""
+
+
+# Of `RefusesControls`, for networks that are more than narrower ones.
+NO_PLAIN_SHAPE = "the pruned network is not just a narrower one, whose shape could be trained as it is"
 
 
 @runtime_checkable

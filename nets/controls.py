@@ -66,6 +66,7 @@ def _scores(model: keras.Model, task: Task, run: Run) -> dict:
     return export.evaluate_tflite(path, batches) | {"file": str(path)}
 
 
+FLAGS = {"dense_same_budget": "--enbl_same_budget", "scratch": "--enbl_scratch"}
 # By their names in result.json; they take the pruned .keras file and the epochs that the run trained whole networks.
 CONTROLS: dict[str, Callable[[Task, pathlib.Path, float, Where, How], dict]] = {
     "dense_same_budget": same_budget,

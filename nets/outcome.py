@@ -50,7 +50,7 @@ def hand_over(task: Task, learner_name: str, learner: Any, run: Run, where: Wher
     if plan:
         write_atomically(folder / "plan.json", (json.dumps(plan) + "\n").encode())
         facts["kept_channels"] = {name: len(channels) for name, channels in plan.items()}
-    counted = {key: facts.pop(key) for key in ("macs", "macs_method") if key in facts}
+    counted = {key: facts.pop(key) for key in ("macs", "macs_method", "params_method") if key in facts}
     measured = _measured(models, files, data, task, how, run)
     measured[own] |= counted
     if decided[own]:

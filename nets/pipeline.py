@@ -13,7 +13,7 @@ import keras
 
 from secateur import export
 from secateur.learners import registry
-from secateur.learners.interface import ChecksFirst
+from secateur.learners.interface import ChecksFirst, RefusesControls
 from secateur.nets import controls
 from secateur.nets.outcome import hand_over
 from secateur.nets.runs import How, Where, dense_path, run_of
@@ -21,7 +21,7 @@ from secateur.training import parallel
 from secateur.training.pretrained import load_saved
 from secateur.training.task import Task
 from secateur.training.train import train_dense
-from secateur.utils.errors import RunError
+from secateur.utils.errors import RunError, UsageError
 from secateur.utils.files import locked
 
 
@@ -30,6 +30,9 @@ def train(task: Task, learner_name: str, config: Any, where: Where, how: How) ->
     entry = registry.find(learner_name)
     if issubclass(entry.learner, ChecksFirst):
         entry.learner.check(config, task)
+    refused = entry.learner.refused_controls(config) if issubclass(entry.learner, RefusesControls) else {}
+    for name in set(refused).intersection(how.controls):
+        raise UsageError(f"{controls.FLAGS[name]}, --learner {learner_name}: {refused[name]}; leave the flag out")
     task = _with_starts(task, _dense_model(task, where, how) if entry.learner.needs_dense else None, how)
     run = run_of(task, learner_name, dataclasses.asdict(config), where, how, where.state_dir)
     result_path = run.directory / "result.json"

@@ -15,6 +15,8 @@ from secateur.utils.errors import UsageError
 Widths = Mapping[str, int]
 # Share 0 to 1 to the widths of all groups, wider for larger shares.
 Family = Callable[[float], Widths]
+# A kernel's multiply-accumulates at full width, and for each of its axes of channels (read, made) the shares of groups.
+KernelCost = tuple[int, list[dict[str, float]]]
 
 
 class WidthCost:
@@ -27,19 +29,19 @@ class WidthCost:
 
     def __init__(self, graph: ChannelGraph):
         self.sizes = {name: group.size for name, group in graph.groups.items()}
-        # Of each kernel: its cost at full width, and the groups behind its axes of channels.
-        self._terms = [term for call in graph.record.calls for term in _terms_of(call, graph)]
+        self._kernels = [kernel for call in graph.record.calls for kernel in kernel_costs(call, graph)]
 
     def macs(self, widths: Widths) -> int:
         """Of the whole network; groups not named keep their size."""
         left = {name: widths.get(name, size) / size for name, size in self.sizes.items()} | {"": 1.0}
         total = 0.0
-        for count, ends in self._terms:
+        for count, ends in self._kernels:
             total += count * np.prod([sum(share * left[group] for group, share in end.items()) for end in ends])
         return round(float(total))
 
 
-def _terms_of(call: Call, graph: ChannelGraph) -> list[tuple[int, list[dict[str, float]]]]:
+def kernel_costs(call: Call, graph: ChannelGraph) -> list[KernelCost]:
+    """What each kernel of a call's layer costs; none for layers that cost nothing."""
     counts = kernel_macs(call)
     if not counts:
         return []

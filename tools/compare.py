@@ -23,7 +23,8 @@ COLUMNS: dict[str, Callable[[Mapping], float]] = {
     "accuracy, %": lambda row: 100 * row["accuracy"],
     "top-5, %": lambda row: 100 * row["top5"],
     "MACs, M": lambda row: row.get("macs_method", row["macs"]) / 1e6,
-    "parameters, k": lambda row: row["params"] / 1e3,
+    "MACs executed, M": lambda row: row["macs"] / 1e6,
+    "parameters, k": lambda row: row.get("params_method", row["params"]) / 1e3,
     "bytes, k": lambda row: row["tflite_bytes"] / 1e3,
     "LiteRT, ms": lambda row: row["latency_ms"]["median"],
 }

@@ -19,6 +19,7 @@ from secateur.learners.fbs import choice, gated, skipping, structure
 from secateur.learners.fbs.config import FbsConfig
 from secateur.learners.fbs.counting import Count, count
 from secateur.learners.fbs.picture import fired_svg, histogram_svg
+from secateur.learners.interface import NO_PLAIN_SHAPE
 from secateur.pruning.calls import record
 from secateur.training.precision import to_training
 from secateur.training.pretrained import load_pretrained, load_saved
@@ -54,6 +55,10 @@ class FbsLearner:
                 "BatchNormalization that alone reads it, and no groups, dilation, unequal strides or activation of its "
                 "own; write the network so or choose another learner"
             )
+
+    @staticmethod
+    def refused_controls(config: FbsConfig) -> dict[str, str]:
+        return {"scratch": NO_PLAIN_SHAPE}
 
     def train(self) -> None:
         config, data = self.config, self.task.load_data()

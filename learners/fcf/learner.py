@@ -21,6 +21,7 @@ from secateur.learners.fcf.config import FcfConfig
 from secateur.learners.fcf.counts import planned_counts
 from secateur.learners.fcf.osqp_projection import OsqpProjection
 from secateur.learners.fcf.scopes import Scope, scope_of
+from secateur.learners.interface import NO_PLAIN_SHAPE
 from secateur.pruning import ChannelGraph
 from secateur.training.distillation import distillation_loss
 from secateur.training.loop import fit
@@ -47,6 +48,10 @@ class FcfLearner:
     def __init__(self, config: FcfConfig, task: Task, run: Run):
         self.config, self.task, self.run = config, task, run
         self._facts: dict = {}
+
+    @staticmethod
+    def refused_controls(config: FcfConfig) -> dict[str, str]:
+        return {"scratch": NO_PLAIN_SHAPE} if config.fcf_scope == "filter" else {}
 
     def train(self) -> None:
         dense = load_pretrained(self.task)

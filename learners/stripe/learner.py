@@ -6,16 +6,16 @@ schedule in place of being fixed, and nothing dies after the ramp; dead filters 
 what remains the exporter takes the form that LiteRT runs fastest.
 """
 
-import dataclasses
-from collections.abc import Sequence
-
 import keras
 
 from secateur import export
+from secateur.learners.interface import NO_PLAIN_SHAPE
 from secateur.learners.stripe import ops, rebuild
+from secateur.learners.stripe.checks import check_epochs, check_target, phase_of
 from secateur.learners.stripe.config import StripeConfig
 from secateur.learners.stripe.picture import shapes_svg
-from secateur.learners.stripe.skeletons import Skeletons, stripe_step
+from secateur.learners.stripe.skeletons import Skeletons
+from secateur.learners.stripe.step import stripe_step, trained_weights
 from secateur.pruning import ChannelGraph, shrink
 from secateur.pruning.blocks import classifiers
 from secateur.pruning.calls import functional
@@ -24,9 +24,9 @@ from secateur.training.loop import fit
 from secateur.training.precision import to_training
 from secateur.training.pretrained import load_pretrained
 from secateur.training.run import Run
-from secateur.training.task import Dataset, Phase, Task
+from secateur.training.task import Dataset, Task
 from secateur.training.train import course_of, stream_seed
-from secateur.utils.errors import RunError, UsageError
+from secateur.utils.errors import RunError
 
 # Steps between two looks at the target.
 EVERY = 20
@@ -45,9 +45,22 @@ class StripeLearner:
         self.config, self.task, self.run = config, task, run
         self._facts: dict = {}
 
+    @staticmethod
+    def check(config: StripeConfig, task: Task) -> None:
+        """Raise a UsageError for what can be told before anything is trained."""
+        check_epochs(config, task)
+        if config.stripe_target_macs:
+            graph = ChannelGraph(task.build_model())
+            check_target(config, Skeletons(graph, graph.model, from_norms=False))
+
+    @staticmethod
+    def refused_controls(config: StripeConfig) -> dict[str, str]:
+        anew = "the pruned network is trained from random weights and no longer than the dense one"
+        return {"scratch": NO_PLAIN_SHAPE} | ({"dense_same_budget": anew} if config.begins_anew else {})
+
     def train(self) -> None:
         config, data = self.config, self.task.load_data()
-        self._check_epochs()
+        check_epochs(config, self.task)
         dense = self._random_network() if config.begins_anew else load_pretrained(self.task)
         graph = ChannelGraph(dense)
         model = to_training(dense, self.run.precision, self.run.sync_bn)
@@ -55,23 +68,27 @@ class StripeLearner:
         self._train(graph, model, skeletons, data)
         masked = rebuild.folded(model, skeletons)
         pictures = data.pictures(export.NB_PICTURES_CHECKED, self.run.seed)
-        plan = rebuild.plan(graph, skeletons)
+        plans = {multiple: rebuild.plan(graph, skeletons, multiple) for multiple in export.MULTIPLES}
+        chosen = self.run.stage(
+            "forms", lambda: rebuild.fastest(masked, plans, self.run.directory / "forms"), alone=True
+        )
+        plan = plans[chosen["multiple"]]
         small = shrink(masked, plan)
         error = export.check_same_logits("network with dead filters and without them", masked, small, pictures)
-        chosen = self.run.stage("forms", lambda: rebuild.fastest_forms(small, self.run.directory / "forms"), alone=True)
         self._model = rebuild.build(small, chosen["forms"])
         exact = export.check_same_logits("network and its stripe form", small, self._model, pictures)
         self._facts = {
             "plan": plan,
             "masked_vs_shrunk": max(error, exact),
-            "macs_method": rebuild.method_macs(graph.model, skeletons),
+            "macs_method": skeletons.macs(),
+            "params_method": rebuild.method_params(shrink(masked, plans[1])),
             **chosen,
-            "live_stripes": {name: float(live.mean()) for name, live in skeletons.live().items()},
+            "live_stripes": {name: float(live.mean()) for name, live in skeletons.computed().items()},
         }
-        self.run.write("shapes.svg", shapes_svg(skeletons.live()))
+        self.run.write("shapes.svg", shapes_svg(skeletons.computed()))
 
     def evaluate(self) -> dict:
-        """The kept channels ("plan"), the share of live stripes and the form of each layer, the method's MACs."""
+        """The kept channels ("plan"), the share of live stripes and the form of each layer, the method's counts."""
         return dict(self._facts)
 
     def export(self) -> keras.Model:
@@ -83,11 +100,11 @@ class StripeLearner:
         return fresh(functional(self.task.build_model()))
 
     def _train(self, graph: ChannelGraph, model: keras.Model, skeletons: Skeletons, data: Dataset) -> None:
-        config, phase = self.config, self._phase()
+        config, phase = self.config, phase_of(self.config, self.task)
         course = course_of(self.task, data, self.run, "stripe", phase)
         nb_steps, optimizer = course.nb_steps, course.optimizer
         strength = keras.Variable(config.stripe_sr, trainable=False, name="strength")
-        trained = _trained(model, config.stripe_freeze_weights, classifiers(graph.record))
+        trained = trained_weights(model, config.stripe_freeze_weights, classifiers(graph.record))
         step = stripe_step(
             model,
             skeletons,
@@ -99,18 +116,20 @@ class StripeLearner:
             0.0 if config.stripe_target_macs else config.stripe_threshold,
             distillation_loss(self.task, self.run.precision),
         )
-        schedule = self._schedule(graph.model, skeletons, nb_steps)
+        if config.stripe_target_macs:
+            check_target(config, skeletons)
+        schedule = self._schedule(skeletons, nb_steps)
 
         def keep_to_target(done: int) -> None:
             if config.stripe_target_macs and done <= schedule.end and (done % EVERY == 0 or done == schedule.end):
-                skeletons.remove_up_to(ops.threshold_for(schedule(done), skeletons.values(), skeletons.layers))
+                skeletons.remove_down_to(schedule(done), (1 - MOST_MISSED) * schedule.target * schedule.whole)
                 if done == schedule.end:
                     strength.assign(0.0)
                     self._say_if_missed(schedule, skeletons)
             if done % EVERY == 0 or done == nb_steps:
                 self._refuse_dead_ends(skeletons, done)
             if done % self.run.summ_step == 0:
-                self.run.log("stripe", done, {"macs_share": (schedule.fixed + skeletons.macs()) / schedule.whole})
+                self.run.log("stripe", done, {"macs_share": skeletons.macs() / schedule.whole})
 
         def train() -> dict:
             state = [*model.variables, *optimizer.variables, *skeletons.variables, strength]
@@ -119,42 +138,18 @@ class StripeLearner:
 
         self.run.stage("stripe", train, [*model.variables, *skeletons.variables])
 
-    def _schedule(self, dense: keras.Model, skeletons: Skeletons, nb_steps: int) -> ops.Schedule:
-        """How many MACs the stripes may cost after a step.
-
-        Raises:
-            UsageError: what must stay costs more than the target.
-        """
-        config, whole = self.config, rebuild.method_macs(dense, skeletons)
-        fixed = whole - skeletons.macs()
-        target, least = config.stripe_target_macs or 1.0, fixed + skeletons.least_macs()
-        if target * whole <= least:
-            raise UsageError(
-                f"--stripe_target_macs {target}: what has to stay (projections, dense layers, one stripe where nothing "
-                f"leads around a layer) alone is {least / whole:.3f} of the MACs; choose more"
-            )
+    def _schedule(self, skeletons: Skeletons, nb_steps: int) -> ops.Schedule:
+        """How many MACs the network may cost after a step."""
+        config = self.config
         start, end = round(config.start * nb_steps), max(round(config.ramp * nb_steps), 1)
-        return ops.Schedule(start, end, target, whole, fixed)
+        return ops.Schedule(start, end, config.stripe_target_macs or 1.0, skeletons.macs())
 
     def _say_if_missed(self, schedule: ops.Schedule, skeletons: Skeletons) -> None:
-        share = (schedule.fixed + skeletons.macs()) / schedule.whole
+        share = skeletons.macs() / schedule.whole
         if share < (1 - MOST_MISSED) * schedule.target:
             self.run.say(
-                f"{share:.3f} of the MACs are left and not {schedule.target}: with its last stripe a layer took those "
-                "with it that only it reads"
+                f"{share:.3f} of the MACs are left and not {schedule.target}: many stripes of one length died at once"
             )
-
-    def _check_epochs(self) -> None:
-        """Without training nothing would meet a target, and random weights would stay random.
-
-        Raises:
-            UsageError: says what to give.
-        """
-        config, recipe = self.config, "training" if self.config.begins_anew else "fine-tuning"
-        if self._phase().nb_epochs > 0 or not (config.stripe_target_macs or config.begins_anew):
-            return
-        wish = f"--stripe_target_macs {config.stripe_target_macs}" if config.stripe_target_macs else "random weights"
-        raise UsageError(f"{wish}: nothing is trained, because the epochs of {recipe} are 0; give --stripe_nb_epochs")
 
     def _refuse_dead_ends(self, skeletons: Skeletons, done: int) -> None:
         """Check that the output still depends on the input.
@@ -169,12 +164,6 @@ class StripeLearner:
                 "--stripe_threshold, --stripe_sr or --weight_decay, or set --stripe_target_macs, which keeps one"
             )
 
-    def _phase(self) -> Phase:
-        recipe = self.task.recipe
-        phase = recipe.training if self.config.begins_anew else recipe.fine_tuning
-        nb_epochs = self.config.stripe_nb_epochs
-        return phase if nb_epochs is None else dataclasses.replace(phase, nb_epochs=nb_epochs)
-
 
 def fresh(model: keras.Model) -> keras.Model:
     """The random network with the scales of its norms at one half, as the paper begins."""
@@ -182,12 +171,3 @@ def fresh(model: keras.Model) -> keras.Model:
         if isinstance(layer, keras.layers.BatchNormalization) and layer.scale:
             layer.gamma.assign(keras.ops.full_like(layer.gamma, FIRST_GAMMA))
     return model
-
-
-def _trained(model: keras.Model, frozen: str, last_layers: Sequence[str]) -> list[keras.Variable]:
-    """The weights that are trained besides the skeletons."""
-    if frozen == "no":
-        return model.trainable_variables
-    last = {id(v) for name in last_layers for v in model.get_layer(name).trainable_variables}
-    norms = () if frozen == "weights_and_norms" else ("gamma", "beta")
-    return [v for v in model.trainable_variables if id(v) in last or v.path.rsplit("/", 1)[-1] in norms]

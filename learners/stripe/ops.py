@@ -4,6 +4,7 @@ Reference: Meng et al., "Pruning Filter in Filter", NeurIPS 2020. A stripe is th
 skeleton FS [K, K, O] scales each of them, and stripes of small |FS| are removed.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -44,18 +45,28 @@ class StripeLayer(NamedTuple):
     """What a convolution's stripes cost, and what depends on them.
 
     Attributes:
-        area: places of its output, of all calls together.
-        nb_read: channels that it reads.
-        source: the layer whose dead filters it does not read, "" where it reads all.
+        macs: with all stripes and all inputs, of all calls together.
+        reads: the layers whose dead filters it does not read, to their share of its inputs; "" to that of all others.
         readers: layers that alone read it and come behind it; where they are dead it leaves with them. Else none.
         keeps_one: whether its strongest stripe never dies, because nothing leads around the layer.
     """
 
-    area: int
-    nb_read: int
-    source: str = ""
+    macs: int
+    reads: Mapping[str, float]
     readers: tuple[str, ...] = ()
     keeps_one: bool = False
+
+
+class OtherKernel(NamedTuple):
+    """What a kernel without a skeleton costs, such as a depthwise convolution's behind one with a skeleton.
+
+    Attributes:
+        macs: at full width.
+        ends: for each of its axes of channels the same shares as `StripeLayer.reads`.
+    """
+
+    macs: int
+    ends: tuple[Mapping[str, float], ...]
 
 
 def above(skeleton_KxKxO: np.ndarray, threshold: float, keeps_one: bool = False) -> np.ndarray:
@@ -84,32 +95,53 @@ def live_stripes(
     return {name: live[name] for name in layers}
 
 
-def method_macs(skeletons: Mapping[str, np.ndarray], layers: Mapping[str, StripeLayer], threshold: float = 0.0) -> int:
+def computed(live: Mapping[str, np.ndarray], layers: Mapping[str, StripeLayer]) -> dict[str, np.ndarray]:
+    """The live stripes that have something to read: what reads nothing gives constants, which nobody has to compute."""
+    found: dict[str, np.ndarray] = {}
+    for name, layer in layers.items():
+        found[name] = live[name] & (_left(layer.reads, found) > 0)
+    return found
+
+
+def _left(shares: Mapping[str, float], live: Mapping[str, np.ndarray]) -> float:
+    """What is left of channels: by the live filters of the layers that make them, with all of the others."""
+    return sum(
+        share * (float(live[source].any(axis=(0, 1)).mean()) if source else 1.0) for source, share in shares.items()
+    )
+
+
+def method_macs(
+    skeletons: Mapping[str, np.ndarray],
+    layers: Mapping[str, StripeLayer],
+    others: Sequence[OtherKernel] = (),
+    threshold: float = 0.0,
+) -> int:
     """Multiply-accumulates by the paper's count: live stripes times the live channels that they read times places.
 
     Args:
         skeletons, layers, threshold: as for `live_stripes`.
+        others: kernels of the same network that have no skeletons.
     """
-    live = live_stripes(skeletons, layers, threshold)
-    total, nb_made = 0, {}
-    for name, layer in layers.items():
-        nb_read = nb_made[layer.source] if layer.source else layer.nb_read
-        # What reads nothing gives constants, which nobody has to compute.
-        nb_made[name] = int(live[name].any(axis=(0, 1)).sum()) if nb_read else 0
-        total += int(live[name].sum()) * nb_read * layer.area
-    return total
+    live = computed(live_stripes(skeletons, layers, threshold), layers)
+    stripes = sum(layer.macs * _left(layer.reads, live) * float(live[name].mean()) for name, layer in layers.items())
+    rest = sum(kernel.macs * math.prod(_left(end, live) for end in kernel.ends) for kernel in others)
+    return round(stripes + rest)
 
 
 def threshold_for(
-    budget: float, skeletons: Mapping[str, np.ndarray], layers: Mapping[str, StripeLayer], steps: int = 30
+    budget: float,
+    skeletons: Mapping[str, np.ndarray],
+    layers: Mapping[str, StripeLayer],
+    others: Sequence[OtherKernel] = (),
+    steps: int = 30,
 ) -> float:
     """The smallest threshold that keeps the count within a budget, by halving; the largest |FS| where none does."""
     low, high = 0.0, max(float(np.abs(skeleton).max()) for skeleton in skeletons.values())
-    if method_macs(skeletons, layers) <= budget:
+    if method_macs(skeletons, layers, others) <= budget:
         return 0.0
     for _ in range(steps):
         middle = (low + high) / 2
-        if method_macs(skeletons, layers, middle) > budget:
+        if method_macs(skeletons, layers, others, middle) > budget:
             low = middle
         else:
             high = middle
@@ -125,18 +157,16 @@ class Schedule(NamedTuple):
         start, end: steps between which the share falls.
         target: the share of the network's MACs at the end.
         whole: the network's MACs.
-        fixed: those of layers whose stripes do not die.
     """
 
     start: int
     end: int
     target: float
     whole: int
-    fixed: int
 
     def __call__(self, step: int) -> float:
         left = min(max((self.end - step) / max(self.end - self.start, 1), 0.0), 1.0)
-        return (self.target + (1.0 - self.target) * left**3) * self.whole - self.fixed
+        return (self.target + (1.0 - self.target) * left**3) * self.whole
 
 
 def survival(skeletons: Sequence[np.ndarray]) -> np.ndarray:

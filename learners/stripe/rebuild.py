@@ -1,6 +1,7 @@
 """From trained skeletons to the network that is exported."""
 
 import pathlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -10,10 +11,11 @@ from secateur import export
 from secateur.export.forms import fastest_forms as measured_forms
 from secateur.learners.stripe.forms import DENSE, forms_of, live_stripes
 from secateur.learners.stripe.skeletons import Skeletons
-from secateur.pruning import ChannelGraph, cost
+from secateur.pruning import ChannelGraph, cost, shrink
 from secateur.pruning.blocks import calls_of, is_plain
 from secateur.pruning.calls import Call, record
 from secateur.pruning.replay import replay
+from secateur.pruning.widths import rounded_up
 from secateur.training.precision import to_training
 
 # Forms are written to a second network only if they make it so much faster: below that the clock cannot tell.
@@ -28,23 +30,45 @@ def folded(model: keras.Model, skeletons: Skeletons) -> keras.Model:
     return stock
 
 
-def plan(graph: ChannelGraph, skeletons: Skeletons) -> dict[str, list[int]]:
+def plan(graph: ChannelGraph, skeletons: Skeletons, multiple: int = 1) -> dict[str, list[int]]:
     """The channels that stay of every inner group: those of filters with a live stripe.
 
     All of a block's channels go where its first or last convolution has none left and a shortcut leads around it;
     where what is behind them could not do without, one channel, which is zero, stays.
+
+    Args:
+        multiple: so many dead filters stay, as zeros, that the number of filters is a multiple of this.
     """
     live, keep = skeletons.live(), {}
     for name in skeletons.groups:
-        kept = np.flatnonzero(live[name].any(axis=(0, 1))).tolist()
+        alive = live[name].any(axis=(0, 1))
+        width = rounded_up(int(alive.sum()), alive.size, multiple)
+        kept = sorted(np.argsort(~alive, kind="stable")[:width].tolist())
         keep[name] = kept if kept or graph.removable(name) else [0]
     return keep
 
 
-def method_macs(dense: keras.Model, skeletons: Skeletons) -> int:
-    """The method's count of the whole network: stripes, and what carries none."""
-    others = sum(count for name, count in cost.layer_macs(dense).items() if name not in skeletons.layers)
-    return others + skeletons.macs()
+def method_params(model: keras.Model) -> int:
+    """The parameters of a network without those of dead stripes."""
+    kernels = [layer.kernel.numpy() for layer in model.layers if is_plain(layer)]
+    return cost.params(model) - sum(int((~live_stripes(kernel)).sum()) * kernel.shape[2] for kernel in kernels)
+
+
+def fastest(masked: keras.Model, plans: Mapping[int, dict[str, list[int]]], folder: pathlib.Path) -> dict:
+    """Which plan and which forms LiteRT runs fastest.
+
+    Kernels of odd widths can take longer than wider ones, by a half and more: zeros that stay are then worth it.
+
+    Args:
+        masked: the network with dead filters.
+        plans: by the multiple of channels.
+
+    Returns:
+        {"multiple", "milliseconds_by_multiple"} and what `fastest_forms` returns, JSON-able.
+    """
+    times = _milliseconds({str(multiple): _shrunk(masked, plan) for multiple, plan in plans.items()}, folder)
+    best = int(min(times, key=times.__getitem__))
+    return {"multiple": best, "milliseconds_by_multiple": times} | fastest_forms(shrink(masked, plans[best]), folder)
 
 
 def fastest_forms(model: keras.Model, folder: pathlib.Path) -> dict:
@@ -66,7 +90,9 @@ def fastest_forms(model: keras.Model, folder: pathlib.Path) -> dict:
             candidates[call.layer.name] = (key, forms)
     found = measured_forms(candidates, folder)
     tried = _selections(found)
-    whole = _milliseconds(model, tried, folder) if len(tried) > 1 else {}
+    whole = {}
+    if len(tried) > 1:
+        whole = _milliseconds({name: _formed(model, forms) for name, forms in tried.items()}, folder)
     best = min(whole, key=whole.__getitem__, default=DENSE)
     chosen = tried[best] if whole and whole[DENSE] >= GAIN * whole[best] else {}
     return found | {"forms": {name: chosen.get(name, DENSE) for name in found["forms"]}, "whole": whole}
@@ -83,15 +109,23 @@ def _selections(found: dict) -> dict[str, dict[str, str]]:
     return tried
 
 
-def _milliseconds(model: keras.Model, tried: dict[str, dict[str, str]], folder: pathlib.Path) -> dict[str, float]:
-    """Of the whole network with each selection of forms, in turns."""
-    files = {name: folder / f"whole_{len(forms)}.tflite" for name, forms in tried.items()}
-    for name, forms in tried.items():
-        export.save_tflite(build(model, forms), files[name])
+def _milliseconds(networks: Mapping[str, Callable[[], keras.Model]], folder: pathlib.Path) -> dict[str, float]:
+    """Of several networks, in turns; they are built one after the other, as large ones would not fit together."""
+    files = {name: folder / f"whole_{name.replace(' ', '_')}.tflite" for name in networks}
+    for name, make in networks.items():
+        export.save_tflite(make(), files[name])
     return {name: latency.median for name, latency in export.measure(files).items()}
 
 
-def _alone(call: Call, form: str) -> Any:
+def _shrunk(masked: keras.Model, plan: dict[str, list[int]]) -> Callable[[], keras.Model]:
+    return lambda: shrink(masked, plan)
+
+
+def _formed(model: keras.Model, forms: dict[str, str]) -> Callable[[], keras.Model]:
+    return lambda: build(model, forms)
+
+
+def _alone(call: Call, form: str) -> Callable[[], keras.Model]:
     def build_alone() -> keras.Model:
         inputs = keras.Input(call.inputs[0].shape[1:], batch_size=1)
         return keras.Model(inputs, forms_of(call.layer)[form](inputs))

@@ -1,19 +1,15 @@
-"""The filter skeletons of a network, and the step that trains them with the weights."""
-
-from collections import Counter
-from collections.abc import Callable, Sequence
+"""The filter skeletons of a network."""
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from secateur.learners.stripe import ops
+from secateur.learners.stripe.costs import inner_groups, other_kernels, stripe_layers
 from secateur.pruning import ChannelGraph
-from secateur.pruning.blocks import calls_of, classifiers, dispensable, is_plain, leads_through, projections
-from secateur.pruning.calls import Call
+from secateur.pruning.blocks import classifiers, is_plain, leads_through, projections
 from secateur.pruning.gates import gated_kernels, reader_gates
-from secateur.training.distillation import DistillationLoss
-from secateur.training.steps import Replaced, Step, apply_gradients, moving_statistics, train_step
+from secateur.training.steps import Replaced
 
 
 class Skeletons:
@@ -28,6 +24,7 @@ class Skeletons:
     Attributes:
         of: layer to its variable [K, K, O].
         layers: what their stripes cost, for the layers whose stripes may die.
+        others: what all other kernels cost.
         groups: layers whose dead filters nothing reads. Differs from the released code, which sets scale and offset of
             the norm behind them to 0: behind a depthwise convolution and its own norm they would be read again.
     """
@@ -46,9 +43,10 @@ class Skeletons:
             self.of[name] = keras.Variable(value, dtype="float32", name=f"{name}_skeleton")
         exempt = {*projections(graph.record), *classifiers(graph.record)}
         calls = [call for call in calls if call.layer.name not in exempt]
-        self.groups = _inner_groups(graph, calls)
+        self.groups = inner_groups(graph, calls)
         self._gates = reader_gates(graph, self.groups) if self.groups else []
-        self.layers = _stripe_layers(graph, calls, self.groups)
+        self.layers = stripe_layers(graph, calls, self.groups)
+        self.others = other_kernels(graph, self.layers, self.groups)
 
     @property
     def variables(self) -> list[keras.Variable]:
@@ -83,102 +81,33 @@ class Skeletons:
         """The stripes [K, K, O] that live of the same layers; none of layers that leave with those that read them."""
         return ops.live_stripes(self.values(), self.layers)
 
+    def computed(self) -> dict[str, np.ndarray]:
+        """The same, and none of layers that have nothing left to read."""
+        return ops.computed(self.live(), self.layers)
+
     def macs(self) -> int:
-        """The method's count now."""
-        return ops.method_macs(self.values(), self.layers)
+        """The method's count of the whole network now."""
+        return ops.method_macs(self.values(), self.layers, self.others)
 
     def least_macs(self) -> int:
-        """The method's count if all died that may die."""
-        return ops.method_macs(self.values(), self.layers, np.inf)
+        """The same if all died that may die."""
+        return ops.method_macs(self.values(), self.layers, self.others, np.inf)
 
     def dead_ends(self) -> list[str]:
         """Layers without a live stripe, where they leave no way from the input to an output; else none."""
         dead = [name for name, value in self.values().items() if not value.any()]
         return [] if leads_through(self._record, dead) else dead
 
-    def remove_up_to(self, threshold: float) -> None:
-        """Kill all stripes of |FS| up to a threshold, but the strongest one of a layer that nothing leads around."""
-        for name, layer in self.layers.items():
-            value = self.of[name].numpy()
-            self.of[name].assign(value * ops.above(value, threshold, layer.keeps_one))
+    def remove_down_to(self, budget: float, least: float = 0.0) -> None:
+        """Kill the stripes of smallest |FS| until the method's count is within a budget.
 
-
-def _inner_groups(graph: ChannelGraph, calls: Sequence[Call]) -> list[str]:
-    """The prunable channel groups that one convolution alone makes, a channel with each filter, by its name."""
-    alone = {name: group for name, group in graph.groups.items() if group.prunable and not group.passes_add}
-    filters = {call.layer.name: call.layer.filters for call in calls}
-    return [name for name, group in alone.items() if group.producers == (name,) and group.size == filters.get(name)]
-
-
-def _stripe_layers(graph: ChannelGraph, calls: Sequence[Call], groups: Sequence[str]) -> dict[str, ops.StripeLayer]:
-    """What the stripes of each layer cost, in the network's order."""
-    names = list(dict.fromkeys(call.layer.name for call in calls))
-    may_go, counts = dispensable(graph.record, names), calls_of(graph.record)
-    areas: Counter[str] = Counter()
-    for call in calls:
-        areas[call.layer.name] += int(np.prod(call.outputs[0].shape[1:-1]))
-    sources, readers = {}, {}
-    for name in groups:
-        consumers = graph.groups[name].consumers
-        sources |= {reader: name for reader in consumers if (graph.positions(name, reader) >= 0).all()}
-        known = all(reader in areas and counts[reader] == 1 for reader in consumers)
-        readers[name] = tuple(consumers) if known and graph.removable(name) else ()
-    return {
-        name: ops.StripeLayer(
-            areas[name],
-            graph.model.get_layer(name).kernel.shape[2],
-            sources.get(name, ""),
-            readers.get(name, ()),
-            name not in may_go,
-        )
-        for name in names
-    }
-
-
-def stripe_step(
-    model: keras.Model,
-    skeletons: Skeletons,
-    trained: Sequence[keras.Variable],
-    optimizer: keras.optimizers.Optimizer,
-    loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
-    weight_decay: float,
-    strength: keras.Variable,
-    threshold: float,
-    distillation: DistillationLoss | None = None,
-) -> Step:
-    """A step on weights and skeletons: (images [B, H, W, C], labels [B]) to metrics.
-
-    Weight decay is coupled and acts on everything that is trained, skeletons and norms too: it, more than the L1 norm,
-    brings stripes to the threshold. Differs from the paper: a dead stripe stays dead, where the momentum of the
-    released code may move it for a step.
-
-    Args:
-        trained: weights that are trained besides the skeletons.
-        strength: of the L1 norm, a variable that a callback may change.
-        threshold: stripes that are not larger die in every step.
-    """
-    variables, moving = [*trained, *skeletons.variables], moving_statistics(model)
-    optimizer.build(variables)
-
-    def update(gradients: list[tf.Tensor]) -> dict[str, tf.Tensor]:
-        scaled = strength.value * optimizer.scale_loss(1.0)
-        for k, name in enumerate(skeletons.of, start=len(trained)):
-            if name in skeletons.layers:
-                gradients[k] = ops.skeleton_gradient(gradients[k], skeletons.of[name].value, scaled)
-        before = {name: ops.alive(skeletons.of[name].value) for name in skeletons.layers}
-        apply_gradients(optimizer, gradients, variables, moving)
-        for name in skeletons.layers:
-            skeletons.of[name].assign(ops.thresholded(skeletons.of[name].value * before[name], threshold))
-        return {}
-
-    return train_step(
-        model,
-        optimizer,
-        loss,
-        weight_decay,
-        distillation,
-        replaced=skeletons.replaced,
-        trained=variables,
-        decayed=variables,
-        update=update,
-    )
+        The strongest one of a layer that nothing leads around stays; that of every layer, where layers that leave would
+        take so many others with them that less than `least` were left.
+        """
+        values, layers = self.values(), self.layers
+        threshold = ops.threshold_for(budget, values, layers, self.others)
+        if ops.method_macs(values, layers, self.others, threshold) < least:
+            layers = {name: layer._replace(keeps_one=True) for name, layer in layers.items()}
+            threshold = ops.threshold_for(budget, values, layers, self.others)
+        for name, layer in layers.items():
+            self.of[name].assign(values[name] * ops.above(values[name], threshold, layer.keeps_one))

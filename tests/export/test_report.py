@@ -46,6 +46,15 @@ def test_table_shows_memory_threads_and_quantized_forms():
         assert part in text
 
 
+def test_table_shows_the_methods_own_counts():
+    counted = {"pruned": RESULT["pruned"] | {"macs_method": 1e6, "params_method": 500}}
+    dense = RESULT["dense"]
+    text = table(RESULT | counted)
+    assert f"MACs by the method's own count: 1.0 M, {dense['macs'] / 1e6:.2f} times fewer" in text
+    assert f"parameters by the method's own count: 500, {dense['params'] / 500:.2f} times fewer" in text
+    assert "own count" not in table(RESULT)
+
+
 def test_table_shows_how_much_pictures_differ():
     names = ("least", "p10", "median", "p90", "most")
     quantiles = dict(zip(names, (1e6, 2e6, 3e6, 4e6, 5.5e6), strict=True))

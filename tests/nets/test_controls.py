@@ -1,9 +1,15 @@
 import keras
 import numpy as np
+import pytest
 
 from secateur.export import save_keras
-from secateur.nets import controls
+from secateur.learners import registry
+from secateur.learners.fbs.config import FbsConfig
+from secateur.learners.fcf.config import FcfConfig
+from secateur.learners.stripe.config import StripeConfig
+from secateur.nets import controls, pipeline
 from secateur.nets.runs import How, Where
+from secateur.utils.errors import UsageError
 from tests.training.helpers import tiny_task
 
 
@@ -20,6 +26,23 @@ def test_the_shape_begins_with_the_same_random_weights_whatever_was_drawn_before
     dense = keras.models.load_model(task.pretrained).get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(*seen, strict=True))
     assert not np.array_equal(seen[0][0], dense[0])
+
+
+@pytest.mark.parametrize(
+    ("learner", "config", "control"),
+    [
+        ("stripe", StripeConfig(), "scratch"),
+        ("stripe", StripeConfig(stripe_from_scratch=True), "dense_same_budget"),
+        ("fbs", FbsConfig(), "scratch"),
+        ("fcf", FcfConfig(fcf_scope="filter"), "scratch"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_anything_is_trained(tmp_path, learner, config, control):
+    where, how = Where(str(tmp_path), str(tmp_path)), How(controls=(control,))
+    with pytest.raises(UsageError, match=rf"{controls.FLAGS[control]}, --learner {learner}: .*; leave the flag out"):
+        pipeline.train(tiny_task(), learner, config, where, how)
+    assert list(tmp_path.iterdir()) == []
+    assert "dense_same_budget" not in registry.find(learner).learner.refused_controls(type(config)())
 
 
 def test_what_the_network_knows_of_its_pictures_is_not_forgotten(tmp_path, monkeypatch):

@@ -27,7 +27,7 @@ def results(tmp_path):
     write("net_a_seed2", 0.87, 2)
     write("net_short", 0.88, 0, epochs={"choose": 3.0, "fine_tune": 5.0})
     other = write("net_b", 0.9, 0)
-    other["pruned"]["macs_method"] = 1e6
+    other["pruned"] |= {"macs_method": 1e6, "params_method": 2e3}
     (tmp_path / "net_b" / "result.json").write_text(json.dumps(other))
     return tmp_path
 
@@ -53,7 +53,7 @@ def test_rows_say_what_was_lost_and_gained(results):
     # The dense model trained on is that of every run with the same start and as many epochs.
     assert rows["net_a_seed2"][2:4] == ["3.00", "4.00"]
     assert rows["net_short"][2:4] == ["2.00", ""]
-    assert rows["net_b"][4] == "1.0 M, 4.00 times fewer"
+    assert rows["net_b"][4:6] == ["1.0 M, 4.00 times fewer (2.0 M executed)", "2.0 k"]
 
 
 def test_a_documents_table_is_replaced(results):

@@ -80,6 +80,8 @@ def test_no_epochs(tmp_path, task, flags, message):
     """As `--pretrained` leaves the recipe of training."""
     task = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, nb_epochs=0))
     with pytest.raises(UsageError, match=message):
+        StripeLearner.check(StripeConfig(**flags), task)
+    with pytest.raises(UsageError, match=message):
         trained(task, tmp_path / "run", **flags)
 
 
@@ -136,14 +138,18 @@ def test_a_target_that_is_missed_is_said(task, parts, tmp_path, capsys):
         learner = StripeLearner(StripeConfig(stripe_target_macs=0.5), task, run)
         _, _, skeletons = parts
         cost_now = skeletons.macs()
-        learner._say_if_missed(Schedule(0, 1, 0.5, round(cost_now / 0.49), 0), skeletons)
+        learner._say_if_missed(Schedule(0, 1, 0.5, round(cost_now / 0.49)), skeletons)
         assert "MACs are left" not in capsys.readouterr().err
-        learner._say_if_missed(Schedule(0, 1, 0.5, round(cost_now / 0.48), 0), skeletons)
+        learner._say_if_missed(Schedule(0, 1, 0.5, round(cost_now / 0.48)), skeletons)
     assert "0.480 of the MACs are left and not 0.5" in capsys.readouterr().err
 
 
 def test_a_target_below_what_has_no_stripes(task, tmp_path):
-    with pytest.raises(UsageError, match=r"--stripe_target_macs 0.01: what has to stay .* of the MACs; choose more"):
+    """Refused before the dense model is trained, and of the model that it really begins with."""
+    message = r"--stripe_target_macs 0.01: what has to stay .* of the MACs; choose more"
+    with pytest.raises(UsageError, match=message):
+        StripeLearner.check(StripeConfig(stripe_target_macs=0.01), dataclasses.replace(task, pretrained=None))
+    with pytest.raises(UsageError, match=message):
         trained(task, tmp_path / "run", stripe_target_macs=0.01)
 
 

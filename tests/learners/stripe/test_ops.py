@@ -4,7 +4,8 @@ import tensorflow as tf
 
 from secateur.learners.stripe import ops
 
-LAYERS = {"a": ops.StripeLayer(100, 3), "b": ops.StripeLayer(25, 4, "a")}
+ALL = {"": 1.0}
+LAYERS = {"a": ops.StripeLayer(36 * 3 * 100, ALL), "b": ops.StripeLayer(54 * 4 * 25, {"a": 1.0})}
 
 
 def skeletons(seed=0):
@@ -57,19 +58,20 @@ def test_the_threshold_meets_a_budget_with_the_fewest_deaths(share):
     values = skeletons(1)
     budget = share * ops.method_macs(values, LAYERS)
     threshold = ops.threshold_for(budget, values, LAYERS)
-    assert ops.method_macs(values, LAYERS, threshold) <= budget < ops.method_macs(values, LAYERS, threshold * 0.97)
+    found, wider = (ops.method_macs(values, LAYERS, threshold=x) for x in (threshold, 0.97 * threshold))
+    assert found <= budget < wider
     assert ops.threshold_for(1e9, values, LAYERS) == 0.0
 
 
 def test_a_layer_leaves_with_all_that_read_it():
     layers = {
-        "a": ops.StripeLayer(10, 3, readers=("b", "c")),
-        "b": ops.StripeLayer(10, 4, "a"),
-        "c": ops.StripeLayer(10, 4, "a"),
+        "a": ops.StripeLayer(120, ALL, readers=("b", "c")),
+        "b": ops.StripeLayer(160, {"a": 1.0}),
+        "c": ops.StripeLayer(160, {"a": 1.0}),
     }
     values = {name: np.ones((1, 1, 4)) for name in layers}
     values["b"][:] = 0
-    assert ops.method_macs(values, layers) == 4 * 3 * 10 + 4 * 4 * 10
+    assert ops.method_macs(values, layers) == 120 + 160
     values["c"][:] = 0
     assert ops.method_macs(values, layers) == 0
     assert not ops.live_stripes(values, layers)["a"].any()
@@ -77,11 +79,24 @@ def test_a_layer_leaves_with_all_that_read_it():
 
 def test_what_reads_nothing_gives_constants():
     """As a bottleneck whose first convolution died; its last one then reads nothing that is computed."""
-    layers = {name: ops.StripeLayer(10, 4, source) for name, source in {"a": "", "b": "a", "c": "b"}.items()}
+    layers = {name: ops.StripeLayer(160, {source: 1.0}) for name, source in {"a": "", "b": "a", "c": "b"}.items()}
     values = {name: np.ones((1, 1, 4)) for name in layers}
-    assert ops.method_macs(values, layers) == 3 * 4 * 4 * 10
+    assert ops.method_macs(values, layers) == 3 * 160
     values["a"][:] = 0
     assert ops.method_macs(values, layers) == 0
+    live = ops.live_stripes(values, layers)
+    assert {name: found.mean() for name, found in live.items()} == {"a": 0, "b": 1, "c": 1}
+    assert not any(found.any() for found in ops.computed(live, layers).values())
+
+
+def test_what_reads_several_layers_or_has_no_skeleton_counts_by_shares():
+    """A reader of a concatenation, a depthwise convolution behind one layer, a dense layer behind two."""
+    layers = {"a": LAYERS["a"], "b": ops.StripeLayer(1000, {"a": 0.25, "": 0.75})}
+    others = [ops.OtherKernel(400, ({"a": 1.0},)), ops.OtherKernel(100, ({"a": 0.5, "": 0.5}, ALL))]
+    values = {"a": np.ones((3, 3, 4)), "b": np.ones((1, 1, 2))}
+    assert ops.method_macs(values, layers, others) == 10800 + 1000 + 400 + 100
+    values["a"][:, :, :2] = 0
+    assert ops.method_macs(values, layers, others) == 5400 + 875 + 200 + 75
 
 
 def test_the_strongest_stripe_of_a_layer_that_must_stay_lives():
@@ -91,13 +106,12 @@ def test_the_strongest_stripe_of_a_layer_that_must_stay_lives():
     live = ops.live_stripes(values, layers, threshold=5.0)
     assert np.argwhere(live["a"]).tolist() == [[1, 2, 3]]
     assert not live["b"].any()
-    assert ops.method_macs(values, layers, np.inf) == 3 * 100
+    assert ops.method_macs(values, layers, threshold=np.inf) == 3 * 100
 
 
 def test_the_schedule_falls_from_one_to_the_target():
-    """What the others cost is not the stripes'."""
-    schedule = ops.Schedule(start=10, end=110, target=0.4, whole=1000, fixed=100)
-    shares = [(schedule(step) + 100) / 1000 for step in (0, 10, 20, 60, 110, 150)]
+    schedule = ops.Schedule(start=10, end=110, target=0.4, whole=1000)
+    shares = [schedule(step) / 1000 for step in (0, 10, 20, 60, 110, 150)]
     assert shares[:2] == [1.0, 1.0]
     assert shares[-2:] == [0.4, 0.4]
     assert shares == sorted(shares, reverse=True)

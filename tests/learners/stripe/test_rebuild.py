@@ -29,7 +29,7 @@ GAINS = {"stage1_block1_conv1": 0.1, "stage2_block1_conv2": 0.2, "stage3_block1_
 
 
 def chosen(model, tmp_path, monkeypatch, whole: dict) -> dict:
-    """By a clock for single layers that prefers `ALL`, and one for the network: number of forms to milliseconds."""
+    """By a clock for single layers that prefers `ALL`, and one for the network: what was tried to milliseconds."""
 
     def alone(candidates, folder):
         forms = {name: sorted(found) for name, (_, found) in candidates.items()}
@@ -40,7 +40,7 @@ def chosen(model, tmp_path, monkeypatch, whole: dict) -> dict:
         }
 
     def measure(files):
-        return {name: Latency(whole[int(path.stem.removeprefix("whole_"))], 0, 0, 1, 1) for name, path in files.items()}
+        return {name: Latency(whole[name], 0, 0, 1, 1) for name in files}
 
     monkeypatch.setattr(rebuild, "measured_forms", alone)
     monkeypatch.setattr(rebuild.export, "measure", measure)
@@ -49,14 +49,38 @@ def chosen(model, tmp_path, monkeypatch, whole: dict) -> dict:
 
 
 def test_the_whole_network_has_the_last_word(model, tmp_path, monkeypatch):
-    found = chosen(model, tmp_path, monkeypatch, {0: 10.0, 1: 9.5, 3: 9.0})
+    found = chosen(model, tmp_path, monkeypatch, {DENSE: 10.0, "1 forms": 9.5, "3 forms": 9.0})
     assert found["forms"] == ALL
     assert found["whole"] == {DENSE: 10.0, "3 forms": 9.0, "1 forms": 9.5}
-    found = chosen(model, tmp_path, monkeypatch, {0: 10.0, 1: 9.5, 3: 10.5})
+    found = chosen(model, tmp_path, monkeypatch, {DENSE: 10.0, "1 forms": 9.5, "3 forms": 10.5})
     assert found["forms"] == dict.fromkeys(ALL, DENSE) | {"stage3_block1_conv2": BOXES}
-    found = chosen(model, tmp_path, monkeypatch, {0: 10.0, 1: 9.9, 3: 10.5})
+    found = chosen(model, tmp_path, monkeypatch, {DENSE: 10.0, "1 forms": 9.9, "3 forms": 10.5})
     assert found["forms"] == dict.fromkeys(ALL, DENSE)
     assert found["milliseconds"]["stage2_block1_conv2"] == {DENSE: 1.0, FILTERS: 0.8}
+
+
+def test_dead_filters_stay_as_zeros_where_that_is_faster(parts, tmp_path, monkeypatch):
+    graph, trained, skeletons = parts
+    value = skeletons.of["stage2_block1_conv1"].numpy()
+    value[..., 1:4] = 0
+    skeletons.of["stage2_block1_conv1"].assign(value)
+    plans = {multiple: rebuild.plan(graph, skeletons, multiple) for multiple in (1, 2, 4, 8)}
+    kept = {multiple: found["stage2_block1_conv1"] for multiple, found in plans.items()}
+    assert kept == {1: [0, 4, 5], 2: [0, 1, 4, 5], 4: [0, 1, 4, 5], 8: [0, 1, 2, 3, 4, 5]}
+    times = {"1": 4.0, "2": 3.0, "4": 5.0, "8": 6.0}
+    monkeypatch.setattr(rebuild, "_milliseconds", lambda networks, folder: {name: times[name] for name in networks})
+    monkeypatch.setattr(rebuild, "fastest_forms", lambda model, folder: {"model": model})
+    masked = rebuild.folded(trained, skeletons)
+    found = rebuild.fastest(masked, plans, tmp_path)
+    assert (found["multiple"], found["milliseconds_by_multiple"]) == (2, times)
+    pictures = np.random.default_rng(0).uniform(0, 255, (4, *masked.input_shape[1:])).astype(np.float32)
+    np.testing.assert_allclose(found["model"](pictures), masked(pictures), rtol=1e-4, atol=1e-4)
+    assert found["model"].get_layer("stage2_block1_conv1").filters == 4
+
+
+def test_parameters_of_dead_stripes_do_not_count(model):
+    dead = sum(int((layer.kernel.numpy() == 0).sum()) for layer in model.layers if type(layer) is keras.layers.Conv2D)
+    assert rebuild.method_params(model) == model.count_params() - dead < model.count_params()
 
 
 def test_a_network_in_these_forms_is_the_same_function(model):
