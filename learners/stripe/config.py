@@ -29,11 +29,6 @@ class StripeConfig:
         "(weights_and_norms) skeletons and classifier alone",
         choices=FROZEN,
     )
-    stripe_whole_filters: float = option(
-        0.8,
-        "0 to 1: how far the stripes of a filter inside a block begin alike (1: all as long as the filter), so that "
-        "filters die as a whole and leave, which makes small layers faster than holes in them do",
-    )
     stripe_nb_epochs: float | None = option(None, "epochs (default: the recipe's, of fine-tuning or training)")
 
     def __post_init__(self) -> None:
@@ -47,8 +42,6 @@ class StripeConfig:
                 f"--stripe_ramp {self.ramp}: must be below 1, so that some training follows the last stripes' death"
             )
         check_least(self, 0, "stripe_sr", "stripe_threshold", "stripe_nb_epochs")
-        if not 0 <= self.stripe_whole_filters <= 1:
-            raise ValueError(f"--stripe_whole_filters {self.stripe_whole_filters}: must be from 0 to 1")
 
     @property
     def begins_anew(self) -> bool:

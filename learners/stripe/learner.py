@@ -1,9 +1,9 @@
 """Learner `stripe`: stripe-wise pruning.
 
 Reference: Meng et al., "Pruning Filter in Filter", NeurIPS 2020. Differs from the paper: it may begin with a trained
-network, whose skeletons begin as the lengths of its stripes, mixed with those of whole filters; with
-`--stripe_target_macs` the threshold follows a schedule in place of being fixed, and nothing dies after the ramp; dead
-filters inside blocks leave the network, and for what remains the exporter takes the form that LiteRT runs fastest.
+network, whose skeletons begin as the lengths of its stripes; with `--stripe_target_macs` the threshold follows a
+schedule in place of being fixed, and nothing dies after the ramp; dead filters inside blocks leave the network, and for
+what remains the exporter takes the form that LiteRT runs fastest.
 """
 
 import keras
@@ -64,7 +64,7 @@ class StripeLearner:
         dense = self._random_network() if config.begins_anew else load_pretrained(self.task)
         graph = ChannelGraph(dense)
         model = to_training(dense, self.run.precision, self.run.sync_bn)
-        skeletons = Skeletons(graph, model, not config.begins_anew, config.stripe_whole_filters)
+        skeletons = Skeletons(graph, model, from_norms=not config.begins_anew)
         self._train(graph, model, skeletons, data)
         masked = rebuild.folded(model, skeletons)
         pictures = data.pictures(export.NB_PICTURES_CHECKED, self.run.seed)

@@ -32,19 +32,13 @@ def alive(skeleton_KxKxO: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.not_equal(skeleton_KxKxO, 0), skeleton_KxKxO.dtype)
 
 
-def initial_skeleton(kernel_KxKxIxO: np.ndarray, whole_filters: float = 0.0) -> np.ndarray:
+def initial_skeleton(kernel_KxKxIxO: np.ndarray) -> np.ndarray:
     """How long each stripe of a trained kernel is beside the others of its layer, [K, K, O], mean 1; never 0.
 
     Divided by it the kernel keeps its function, and small stripes begin near the threshold.
-
-    Args:
-        whole_filters: 0: as above; 1: every stripe as long as its filter's are on average (the root of the mean
-            square), so that filters die as a whole; in between the two are mixed, geometrically.
     """
     norms = np.sqrt(np.square(kernel_KxKxIxO).sum(axis=2))
-    filters = np.sqrt(np.square(norms).mean(axis=(0, 1), keepdims=True))
-    mixed = norms ** (1 - whole_filters) * filters**whole_filters
-    return np.maximum(mixed / max(mixed.mean(), 1e-12), 1e-3).astype(np.float32)
+    return np.maximum(norms / max(norms.mean(), 1e-12), 1e-3).astype(np.float32)
 
 
 class StripeLayer(NamedTuple):

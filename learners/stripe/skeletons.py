@@ -20,7 +20,6 @@ class Skeletons:
         model: the network that is trained, of the same layer names.
         from_norms: begin with the lengths of the kernels' stripes and divide the kernels by them, which leaves the
             function as it is; else with ones.
-        whole_filters: of `initial_skeleton`, for the filters of the groups.
 
     Attributes:
         of: layer to its variable [K, K, O].
@@ -30,20 +29,21 @@ class Skeletons:
             the norm behind them to 0: behind a depthwise convolution and its own norm they would be read again.
     """
 
-    def __init__(self, graph: ChannelGraph, model: keras.Model, from_norms: bool, whole_filters: float = 0.0):
+    def __init__(self, graph: ChannelGraph, model: keras.Model, from_norms: bool):
         self._model, self._record = model, graph.record
-        exempt = {*projections(graph.record), *classifiers(graph.record)}
-        plain = [call for call in graph.record.calls if is_plain(call.layer)]
-        calls = [call for call in plain if call.layer.name not in exempt]
-        self.groups = inner_groups(graph, calls)
+        calls = [call for call in graph.record.calls if is_plain(call.layer)]
+        names = list(dict.fromkeys(call.layer.name for call in calls))
         self.of: dict[str, keras.Variable] = {}
-        for name in dict.fromkeys(call.layer.name for call in plain):
+        for name in names:
             kernel = model.get_layer(name).kernel
-            value = np.ones((*kernel.shape[:2], kernel.shape[3]))
-            if from_norms:
-                value = ops.initial_skeleton(kernel.numpy(), whole_filters if name in self.groups else 0.0)
+            value = (
+                ops.initial_skeleton(kernel.numpy()) if from_norms else np.ones((*kernel.shape[:2], kernel.shape[3]))
+            )
             kernel.assign(kernel.numpy() / value[:, :, None, :])
             self.of[name] = keras.Variable(value, dtype="float32", name=f"{name}_skeleton")
+        exempt = {*projections(graph.record), *classifiers(graph.record)}
+        calls = [call for call in calls if call.layer.name not in exempt]
+        self.groups = inner_groups(graph, calls)
         self._gates = reader_gates(graph, self.groups) if self.groups else []
         self.layers = stripe_layers(graph, calls, self.groups)
         self.others = other_kernels(graph, self.layers, self.groups)

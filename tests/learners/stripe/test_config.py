@@ -11,7 +11,6 @@ from secateur.learners.stripe.config import StripeConfig
         ({"stripe_start": 0.7}, "--stripe_start 0.7: must be below --stripe_ramp, which is 0.6"),
         ({"stripe_ramp": 0.0}, "--stripe_ramp 0.0: must be above 0"),
         ({"stripe_ramp": 1.0}, "--stripe_ramp 1.0: must be below 1"),
-        ({"stripe_whole_filters": 1.1}, "--stripe_whole_filters 1.1: must be from 0 to 1"),
         ({"stripe_nb_epochs": -1.0}, "--stripe_nb_epochs -1.0: must be 0 or more"),
     ],
 )

@@ -45,17 +45,6 @@ def test_initial_skeletons_keep_the_function_and_the_order_of_norms():
     assert (np.diff(skeleton.ravel()[order]) >= 0).all()
 
 
-@pytest.mark.parametrize("whole", [0.0, 0.5, 1.0])
-def test_filters_may_begin_as_a_whole(whole):
-    """The spread within filters shrinks, that between filters stays."""
-    kernel = np.random.default_rng(0).normal(size=(3, 3, 5, 4)) * np.arange(1, 5)
-    plain, found = np.log(ops.initial_skeleton(kernel)), np.log(ops.initial_skeleton(kernel, whole))
-    np.testing.assert_allclose(found.std(axis=(0, 1)), (1 - whole) * plain.std(axis=(0, 1)), atol=1e-6)
-    lengths = np.sqrt(np.square(kernel).sum(axis=(0, 1, 2)))
-    assert (np.diff(np.exp(found).mean(axis=(0, 1))[np.argsort(lengths)]) > 0).all()
-    assert np.exp(found).mean() == pytest.approx(1.0)
-
-
 def test_macs_count_live_stripes_and_the_inputs_that_live():
     values = skeletons()
     assert ops.method_macs(values, LAYERS) == 36 * 3 * 100 + 54 * 4 * 25
