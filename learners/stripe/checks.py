@@ -21,9 +21,12 @@ def check_epochs(config: StripeConfig, task: Task) -> None:
         UsageError: says what to give.
     """
     recipe = "training" if config.begins_anew else "fine-tuning"
-    if phase_of(config, task).nb_epochs > 0 or not (config.stripe_target_macs or config.begins_anew):
+    if phase_of(config, task).nb_epochs > 0 or not (config.has_target or config.begins_anew):
         return
-    wish = f"--stripe_target_macs {config.stripe_target_macs}" if config.stripe_target_macs else "random weights"
+    wish = "random weights"
+    for name in ("stripe_target_macs", "stripe_target_latency"):
+        if getattr(config, name):
+            wish = f"--{name} {getattr(config, name)}"
     raise UsageError(f"{wish}: nothing is trained, because the epochs of {recipe} are 0; give --stripe_nb_epochs")
 
 

@@ -14,6 +14,10 @@ class StripeConfig:
     stripe_target_macs: float | None = option(
         None, "share of the method's MACs that may stay; the threshold rises until they are met (default: an outcome)"
     )
+    stripe_target_latency: float | None = option(
+        None,
+        "share of the LiteRT time that may stay: so many filters inside blocks die as a whole (default: an outcome)",
+    )
     stripe_sr: float = option(1e-5, "strength of the L1 norm of the skeletons")
     stripe_threshold: float = option(0.01, "stripes whose skeleton is not larger die, where no target is set")
     stripe_start: float | None = option(
@@ -32,7 +36,7 @@ class StripeConfig:
     stripe_nb_epochs: float | None = option(None, "epochs (default: the recipe's, of fine-tuning or training)")
 
     def __post_init__(self) -> None:
-        check_share(self, "what may stay", "stripe_target_macs")
+        check_share(self, "what may stay", "stripe_target_macs", "stripe_target_latency")
         check_share(self, "a share of the training", "stripe_ramp")
         check_least(self, 0, "stripe_start")
         if not self.start < self.ramp:
@@ -42,6 +46,11 @@ class StripeConfig:
                 f"--stripe_ramp {self.ramp}: must be below 1, so that some training follows the last stripes' death"
             )
         check_least(self, 0, "stripe_sr", "stripe_threshold", "stripe_nb_epochs")
+
+    @property
+    def has_target(self) -> bool:
+        """Whether something has to be met at the end of the ramp."""
+        return bool(self.stripe_target_macs or self.stripe_target_latency)
 
     @property
     def begins_anew(self) -> bool:

@@ -2,7 +2,8 @@
 
 Reference: Meng et al., "Pruning Filter in Filter", NeurIPS 2020. Differs from the paper: it may begin with a trained
 network, whose skeletons begin as the lengths of its stripes; with `--stripe_target_macs` the threshold follows a
-schedule in place of being fixed, and nothing dies after the ramp; dead filters inside blocks leave the network, and for
+schedule in place of being fixed, and nothing dies after the ramp; with `--stripe_target_latency` filters inside blocks
+die as a whole until so much LiteRT time is left; dead filters inside blocks leave the network, and for
 what remains the exporter takes the form that LiteRT runs fastest.
 """
 
@@ -10,12 +11,13 @@ import keras
 
 from secateur import export
 from secateur.learners.interface import NO_PLAIN_SHAPE
-from secateur.learners.stripe import ops, rebuild
+from secateur.learners.stripe import rebuild
 from secateur.learners.stripe.checks import check_epochs, check_target, phase_of
 from secateur.learners.stripe.config import StripeConfig
 from secateur.learners.stripe.picture import shapes_svg
 from secateur.learners.stripe.skeletons import Skeletons
 from secateur.learners.stripe.step import stripe_step, trained_weights
+from secateur.learners.stripe.targets import EVERY, Targets, widths_for
 from secateur.pruning import ChannelGraph, shrink
 from secateur.pruning.blocks import classifiers
 from secateur.pruning.calls import functional
@@ -28,12 +30,8 @@ from secateur.training.task import Dataset, Task
 from secateur.training.train import course_of, stream_seed
 from secateur.utils.errors import RunError
 
-# Steps between two looks at the target.
-EVERY = 20
 # Of the scales of the norms, where training begins with random weights.
 FIRST_GAMMA = 0.5
-# Share of a target that may be missed below it without a word.
-MOST_MISSED = 0.03
 
 
 class StripeLearner:
@@ -118,38 +116,30 @@ class StripeLearner:
         )
         if config.stripe_target_macs:
             check_target(config, skeletons)
-        schedule = self._schedule(skeletons, nb_steps)
+        widths = self._widths(graph.model, skeletons) if config.stripe_target_latency else {}
+        targets = Targets(config, skeletons, widths, nb_steps)
 
-        def keep_to_target(done: int) -> None:
-            if config.stripe_target_macs and done <= schedule.end and (done % EVERY == 0 or done == schedule.end):
-                skeletons.remove_down_to(schedule(done), (1 - MOST_MISSED) * schedule.target * schedule.whole)
-                if done == schedule.end:
-                    strength.assign(0.0)
-                    self._say_if_missed(schedule, skeletons)
+        def keep_to_targets(done: int) -> None:
+            targets.look(done)
+            if config.stripe_target_macs and done == targets.schedule.end:
+                strength.assign(0.0)
+                if reason := targets.missed():
+                    self.run.say(reason)
             if done % EVERY == 0 or done == nb_steps:
                 self._refuse_dead_ends(skeletons, done)
             if done % self.run.summ_step == 0:
-                self.run.log("stripe", done, {"macs_share": skeletons.macs() / schedule.whole})
+                self.run.log("stripe", done, {"macs_share": targets.macs_share()})
 
         def train() -> dict:
             state = [*model.variables, *optimizer.variables, *skeletons.variables, strength]
-            fit(step, course.batches, nb_steps, self.run, "stripe", state, [keep_to_target])
+            fit(step, course.batches, nb_steps, self.run, "stripe", state, [keep_to_targets])
             return {"epochs": phase.nb_epochs, "steps": nb_steps}
 
         self.run.stage("stripe", train, [*model.variables, *skeletons.variables])
 
-    def _schedule(self, skeletons: Skeletons, nb_steps: int) -> ops.Schedule:
-        """How many MACs the network may cost after a step."""
-        config = self.config
-        start, end = round(config.start * nb_steps), max(round(config.ramp * nb_steps), 1)
-        return ops.Schedule(start, end, config.stripe_target_macs or 1.0, skeletons.macs())
-
-    def _say_if_missed(self, schedule: ops.Schedule, skeletons: Skeletons) -> None:
-        share = skeletons.macs() / schedule.whole
-        if share < (1 - MOST_MISSED) * schedule.target:
-            self.run.say(
-                f"{share:.3f} of the MACs are left and not {schedule.target}: many stripes of one length died at once"
-            )
+    def _widths(self, dense: keras.Model, skeletons: Skeletons) -> dict[str, int]:
+        share, folder = self.config.stripe_target_latency, self.run.directory / "widths"
+        return self.run.stage("widths", lambda: widths_for(share, dense, skeletons, folder), alone=True)
 
     def _refuse_dead_ends(self, skeletons: Skeletons, done: int) -> None:
         """Check that the output still depends on the input.

@@ -165,8 +165,12 @@ class Schedule(NamedTuple):
     whole: int
 
     def __call__(self, step: int) -> float:
+        return self.between(step, self.whole, self.target * self.whole)
+
+    def between(self, step: int, first: float, last: float) -> float:
+        """What falls from `first` to `last` in the same way."""
         left = min(max((self.end - step) / max(self.end - self.start, 1), 0.0), 1.0)
-        return (self.target + (1.0 - self.target) * left**3) * self.whole
+        return last + (first - last) * left**3
 
 
 def survival(skeletons: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,5 +1,7 @@
 """The filter skeletons of a network."""
 
+from collections.abc import Mapping
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -97,6 +99,14 @@ class Skeletons:
         """Layers without a live stripe, where they leave no way from the input to an output; else none."""
         dead = [name for name, value in self.values().items() if not value.any()]
         return [] if leads_through(self._record, dead) else dead
+
+    def narrow(self, widths: Mapping[str, int]) -> None:
+        """Kill filters of the named layers, the shortest ones by their weights, until so many live."""
+        for name, width in widths.items():
+            skeleton = self.of[name]
+            lengths = np.linalg.norm(self._model.get_layer(name).kernel.numpy() * skeleton.numpy()[:, :, None], axis=2)
+            longest = np.argsort(-np.linalg.norm(lengths, axis=(0, 1)), kind="stable")[:width]
+            skeleton.assign(skeleton.numpy() * np.isin(np.arange(skeleton.shape[-1]), longest))
 
     def remove_down_to(self, budget: float, least: float = 0.0) -> None:
         """Kill the stripes of smallest |FS| until the method's count is within a budget.

@@ -5,9 +5,9 @@ import keras
 import numpy as np
 import pytest
 
+from secateur.learners.stripe import targets
 from secateur.learners.stripe.config import StripeConfig
 from secateur.learners.stripe.learner import StripeLearner, fresh
-from secateur.learners.stripe.ops import Schedule
 from secateur.pruning import cost
 from secateur.training.loop import Stopped
 from secateur.training.train import stream_seed
@@ -111,6 +111,26 @@ def test_random_weights_train_before_their_stripes_die(task, tmp_path):
     assert {float(layer.gamma[0]) for layer in fresh(task.build_model()).layers if hasattr(layer, "gamma")} == {0.5}
 
 
+def test_a_target_of_time_narrows_what_is_inside_blocks(task, tmp_path, monkeypatch, capsys):
+    """Beside a target of MACs, here one that the filters alone fall below."""
+    widths, asked = {"stage2_block1_conv1": 2, "stage3_block1_conv1": 3}, []
+
+    def widths_for_target(kind, share, dense, model, family, multiple, folder):
+        asked.append((kind, share, family(0.5)["stage2_block1_conv1"]))
+        return widths
+
+    monkeypatch.setattr(targets.export, "widths_for_target", widths_for_target)
+    flags = {"stripe_target_latency": 0.7, "stripe_target_macs": 0.95}
+    learner = trained(task, tmp_path / "run", **flags)
+    assert asked == [("latency", 0.7, 3)]
+    facts = learner.evaluate()
+    assert facts["live_stripes"]["stage2_block1_conv1"] <= 2 / 6
+    assert facts["live_stripes"]["stage3_block1_conv1"] <= 3 / 8
+    assert facts["live_stripes"]["stage1_block1_conv1"] == 1.0
+    assert facts["masked_vs_shrunk"] < 1e-4
+    assert "of the MACs are left and not 0.95: the filters that died for" in capsys.readouterr().err
+
+
 def test_a_kill_on_the_ramp_changes_nothing(task, tmp_path):
     """Stopped while stripes die and started again: the same stripes and weights as in one go."""
     whole = trained(task, tmp_path / "whole", stripe_target_macs=0.5)
@@ -131,17 +151,6 @@ def test_a_kill_on_the_ramp_changes_nothing(task, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()]
     steps = [line["step"] for line in lines if "macs_share" in line]
     assert steps == list(range(2, 37, 2))
-
-
-def test_a_target_that_is_missed_is_said(task, parts, tmp_path, capsys):
-    with open_run(tmp_path / "run").open() as run:
-        learner = StripeLearner(StripeConfig(stripe_target_macs=0.5), task, run)
-        _, _, skeletons = parts
-        cost_now = skeletons.macs()
-        learner._say_if_missed(Schedule(0, 1, 0.5, round(cost_now / 0.49)), skeletons)
-        assert "MACs are left" not in capsys.readouterr().err
-        learner._say_if_missed(Schedule(0, 1, 0.5, round(cost_now / 0.48)), skeletons)
-    assert "0.480 of the MACs are left and not 0.5" in capsys.readouterr().err
 
 
 def test_a_target_below_what_has_no_stripes(task, tmp_path):

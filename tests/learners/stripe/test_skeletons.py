@@ -38,6 +38,20 @@ def test_a_weak_layer_does_not_take_too_much_with_it(parts, target):
     assert 0.97 * target <= skeletons.macs() / whole <= target
 
 
+def test_the_shortest_filters_die_as_a_whole(parts):
+    """As long as the kernels that they stand for, and what is dead stays dead."""
+    _, _, skeletons = parts
+    name = "stage2_block1_conv1"
+    kernel = skeletons.kernels()[name].numpy()
+    longest = np.argsort(-np.square(kernel).sum(axis=(0, 1, 2)))
+    skeletons.narrow({name: 4})
+    live = np.flatnonzero(skeletons.of[name].numpy().any(axis=(0, 1)))
+    assert set(live) == set(longest[:4])
+    np.testing.assert_allclose(skeletons.kernels()[name].numpy()[..., live], kernel[..., live])
+    skeletons.narrow({name: 6})
+    assert len(np.flatnonzero(skeletons.of[name].numpy().any(axis=(0, 1)))) == 4
+
+
 @pytest.mark.parametrize("killed", ["conv1", "conv2"])
 def test_dead_blocks_leave_the_network(parts, killed):
     """Their other convolution with them, in the count too, and what is left is the network with the dead blocks."""
