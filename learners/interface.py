@@ -23,7 +23,8 @@ class Learner(Protocol):
 
         "plan", if there is one: group of the dense network to the channels that were kept. "masked_vs_shrunk": the
         largest difference that its own equality gates saw. "macs_method" and "params_method": the method's own
-        counts, per picture and in all; "macs": what the exported model executes, where its layers do not tell.
+        counts, per picture and in all; "macs": what the exported model executes, and
+        "layer_costs" as of `export.layer_costs`, where its layers do not tell.
         """
 
     def export(self) -> keras.Model:

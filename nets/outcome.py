@@ -53,6 +53,12 @@ def hand_over(task: Task, learner_name: str, learner: Any, run: Run, where: Wher
     counted = {key: facts.pop(key) for key in ("macs", "macs_method", "params_method") if key in facts}
     measured = _measured(models, files, data, task, how, run)
     measured[own] |= counted
+    costs = {name: export.layer_costs(model, how.layer_latency) for name, model in models.items()}
+    told = facts.pop("layer_costs", {})
+    if told:
+        keys = ("macs", "ms") if how.layer_latency else ("macs",)
+        merged = {name: {**costs[own].get(name, {}), **row} for name, row in told.items()}
+        costs[own] = {name: {key: row[key] for key in keys if key in row} for name, row in merged.items()}
     if decided[own]:
         batches = data.eval_batches(task.recipe.batch_size_eval)
         of_model = export.evaluate_keras(models[own], batches)["accuracy"]
@@ -75,7 +81,7 @@ def hand_over(task: Task, learner_name: str, learner: Any, run: Run, where: Wher
         "seconds": run.seconds,
         "machine": export.machine_facts(),
         "files": files,
-        "layer_costs": {name: export.layer_costs(model, how.layer_latency) for name, model in models.items()},
+        "layer_costs": costs,
         **facts,
         **measured,
     }

@@ -49,7 +49,7 @@ def fit(
     """
     done = run.restore_checkpoint(stage, variables)
     if done == 0:
-        _begin_alike(run, stage, variables)
+        begin_alike(run, stage, variables)
     earlier = run.seconds.get(stage, 0.0)
     if done >= nb_steps:
         return
@@ -75,7 +75,7 @@ def fit(
                 break
 
 
-def _begin_alike(run: Run, stage: str, variables: Sequence[keras.Variable]) -> None:
+def begin_alike(run: Run, stage: str, variables: Sequence[keras.Variable]) -> None:
     """Let a stage begin with the same state on every worker, its random generators (dropout) in every process too.
 
     They are seeded when a layer is made, from what the process drew before; after a kill that is something else.

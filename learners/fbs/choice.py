@@ -82,11 +82,11 @@ def executed_macs(model: keras.Model, forms: dict[str, str]) -> int:
             total += cost.call_macs(call)
             continue
         gate, (height, width) = call.layer, call.outputs[0].shape[1:-1]
-        area = width * (height if form == DENSE else nb_rows(gate.layers[0], height))
         nb_read, nb_made = gate.phi.shape
         places = gate.layers[0].kernel_size[0] * gate.layers[0].kernel_size[1]
         nb_kept = nb_made if form == DENSE else int(gate.nb_kept.numpy())
         read = kept if form == SKIP and kept else nb_read
+        area = width * (height if form == DENSE else nb_rows(gate.layers[0], height, width, read))
         total += places * read * nb_kept * area + read * nb_made
         if form != DENSE:
             compact[id(call.outputs[0])] = nb_kept

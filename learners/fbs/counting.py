@@ -110,16 +110,17 @@ def _share(live: Live, nb_pictures: int) -> np.ndarray:
 
 def _passed(call: Call, inputs: list[Live], passing: set[str]) -> Live:
     """What lives behind a layer that is not gated; all channels where zeros come out as something else."""
-    rule, shape = rules.find(call.layer), call.outputs[0].shape
+    rule = rules.find(call.layer)
     if isinstance(rule, rules.Merges):
-        return None if any(mask is None for mask in inputs) else np.logical_or.reduce(inputs)
-    if call.layer.name not in passing or inputs[0] is None:
+        # With a constant beside one tensor, zeros become that constant.
+        return None if len(inputs) < 2 or any(mask is None for mask in inputs) else np.logical_or.reduce(inputs)
+    # A norm over several channels makes something of those that are off.
+    if call.layer.name not in passing or inputs[0] is None or rule.tie:
         return None
-    # Flattening keeps the channels in the last place of every position.
-    repeats = shape[-1] // inputs[0].shape[1]
-    if isinstance(call.layer, keras.layers.Flatten):
-        return np.tile(inputs[0], repeats)
-    return inputs[0] if repeats == 1 else None
+    flow = np.arange(inputs[0].shape[1])
+    if rule.flow:
+        flow = rule.flow(call.layer, flow, call.inputs[0].shape, call.outputs[0].shape)
+    return None if flow is None else inputs[0][:, flow]
 
 
 def _dense_macs(call: Call) -> int:

@@ -13,6 +13,8 @@ from secateur.learners.fbs.structure import reads_nonnegative, units
 from secateur.pruning.calls import Call, call_copy, new_layer, record
 from secateur.pruning.replay import replay
 
+# Of a convolution's name, for the layer that gates it.
+SUFFIX = "_gated"
 # How far the first saliencies, whose mean is 1, differ from picture to picture.
 FIRST_SPREAD = 0.1
 
@@ -38,7 +40,7 @@ def gated(model: keras.Model, density: float, normalize: str, l1: float, balance
             return None
         convolution = model.get_layer(norms[call.layer.name])
         layers = [new_layer(convolution), new_layer(call.layer)]
-        name, dtype = f"{convolution.name}_gated", convolution.dtype_policy
+        name, dtype = f"{convolution.name}{SUFFIX}", convolution.dtype_policy
         nonnegative = convolution.name in behind_relus
         gate = ChannelPruning(layers, density, normalize, l1, balance, nonnegative, name=name, dtype=dtype)
         outputs = gate(x)

@@ -7,10 +7,13 @@ import numpy as np
 import tensorflow as tf
 
 from secateur.learners.fbs import ops
+from secateur.learners.fbs.convolutions import as_factors, plain
 
 NORMALIZATIONS = ("paper", "sum")
 # Of the mean spread of a layer's input channels, or of the spread that saliencies of independent channels would have.
 LEAST_SPREAD = 0.1
+# Of the mean magnitude: where what pictures do not have in common is less, they have nothing but its size to differ in.
+LEAST_APART = 1e-4
 
 
 @keras.saving.register_keras_serializable(package="secateur")
@@ -48,12 +51,11 @@ class ChannelPruning(keras.layers.Layer):
         **kwargs: object,
     ):
         super().__init__(**kwargs)
-        if not 0 < density <= 1:
-            raise ValueError(f"density {density}: must be above 0 and at most 1")
         if normalize not in NORMALIZATIONS:
             raise ValueError(f"normalize {normalize}: must be one of {', '.join(NORMALIZATIONS)}")
         self.layers, self.normalize, self.l1, self.balance = list(layers), normalize, l1, balance
-        self.nonnegative, self._density = nonnegative, density
+        self.nonnegative = nonnegative
+        self.set_density(density)
 
     def build(self, input_shape: tuple) -> None:
         shape = input_shape
@@ -64,19 +66,29 @@ class ChannelPruning(keras.layers.Layer):
         self.nb_channels = shape[-1]
         # Small weights: with large ones the saliencies of a deep network grow from layer to layer until they overflow.
         initial = keras.initializers.TruncatedNormal(stddev=0.05 / np.sqrt(input_shape[-1]))
-        self.phi = self.add_weight(name="phi", shape=(input_shape[-1], self.nb_channels), initializer=initial)
-        self.rho = self.add_weight(name="rho", shape=(self.nb_channels,), initializer="ones")
-        read = {"shape": (input_shape[-1],), "dtype": "float32", "trainable": False}
+        # In bfloat16 the predictor would choose other winners than the exported model does.
+        exact = {"dtype": "float32", "autocast": False}
+        shape_of_phi, shape_of_rho = (input_shape[-1], self.nb_channels), (self.nb_channels,)
+        self.phi = self.add_weight(name="phi", shape=shape_of_phi, initializer=initial, **exact)
+        self.rho = self.add_weight(name="rho", shape=shape_of_rho, initializer="ones", **exact)
+        read = {"shape": (input_shape[-1],), "trainable": False, **exact}
         self.common = self.add_weight(name="common", initializer="zeros", **read)
         self.spread = self.add_weight(name="spread", initializer="ones", **read)
         self.nb_kept = self.add_weight(name="nb_kept", shape=(), dtype="int32", initializer="ones", trainable=False)
-        self.set_density(self._density)
         self.built = True
+        self.set_density(self._density)
 
     def set_density(self, density: float) -> None:
-        """Let another share of the channels fire from now on."""
+        """Let another share of the channels fire from now on.
+
+        Raises:
+            ValueError: not above 0 or above 1.
+        """
+        if not 0 < density <= 1:
+            raise ValueError(f"density {density}: must be above 0 and at most 1")
         self._density = density
-        self.nb_kept.assign(ops.nb_winners(density, self.nb_channels))
+        if self.built:
+            self.nb_kept.assign(ops.nb_winners(density, self.nb_channels))
 
     def calibrate(self, magnitudes_NxC: np.ndarray, seed: int, size: float) -> None:
         """Begin with saliencies of mean 1 that differ from picture to picture by about `size`.
@@ -88,6 +100,8 @@ class ChannelPruning(keras.layers.Layer):
         mean = magnitudes_NxC.mean(axis=0)
         common = mean / max(np.linalg.norm(mean), 1e-12)
         spread = (magnitudes_NxC - np.outer(magnitudes_NxC @ common, common)).std(axis=0)
+        if spread.mean() <= LEAST_APART * mean.mean():  # as of a single channel: pictures differ in nothing else
+            common, spread = np.zeros_like(mean), magnitudes_NxC.std(axis=0)
         self.common.assign(common)
         # What hardly moves, a channel or all of them, must not be blown up to noise.
         least = max(LEAST_SPREAD * spread.mean(), LEAST_SPREAD**2 * mean.mean())
@@ -95,7 +109,7 @@ class ChannelPruning(keras.layers.Layer):
         self.phi.assign(np.random.default_rng(seed).normal(size=self.phi.shape))
         varied = magnitudes_NxC @ self.predictor()[0]
         self.phi.assign(size * self.phi.numpy() / np.maximum(varied.std(axis=0), LEAST_SPREAD * np.sqrt(len(mean))))
-        self.rho.assign(np.ones(self.rho.shape))
+        self.rho.assign(1 - mean @ self.predictor()[0])
 
     def predictor(self) -> tuple[np.ndarray, np.ndarray]:
         """Kernel [C, C'] and bias [C'] of the dense layer that the predictor is, all that it reads folded in."""
@@ -104,8 +118,7 @@ class ChannelPruning(keras.layers.Layer):
 
     def saliency(self, read: tf.Tensor) -> tf.Tensor:
         """Of each output channel, [N, C'] float32, from the mean magnitudes of the input channels, [N, C]."""
-        weights = (self.phi, self.rho, self.common, self.spread)
-        phi, rho, common, spread = (tf.cast(tf.convert_to_tensor(weight), tf.float32) for weight in weights)
+        phi, rho, common, spread = map(tf.convert_to_tensor, (self.phi, self.rho, self.common, self.spread))
         read -= tf.linalg.matvec(read, common)[:, None] * common
         return tf.nn.relu(read / spread @ phi + rho)
 
@@ -136,8 +149,8 @@ class ChannelPruning(keras.layers.Layer):
     def _can_skip(self, inputs: tf.Tensor) -> bool:
         """Whether it is one picture, in TensorFlow, and the layers are a plain convolution and its norm."""
         kinds = [keras.layers.Conv2D, keras.layers.BatchNormalization]
-        fits = len(self.layers) == 2 and all(map(isinstance, self.layers, kinds))
-        return fits and tf.is_tensor(inputs) and inputs.shape[0] == 1 and plain(self.layers[0])
+        fits = len(self.layers) == 2 and all(map(isinstance, self.layers, kinds)) and plain(self.layers[0])
+        return fits and self.layers[1].axis in (-1, 3) and tf.is_tensor(inputs) and inputs.shape[0] == 1
 
     def _skipped(self, inputs: tf.Tensor) -> tf.Tensor:
         """The winners' filters alone, each put in its place."""
@@ -168,26 +181,3 @@ class ChannelPruning(keras.layers.Layer):
     def from_config(cls, config: dict) -> "ChannelPruning":
         layers = [keras.saving.deserialize_keras_object(layer) for layer in config["layers"]]
         return cls(**(config | {"layers": layers}))
-
-
-def plain(layer: keras.layers.Layer) -> bool:
-    """Whether a layer is a convolution that is just its kernel, and maybe a bias, in TensorFlow's own layout."""
-    return (
-        type(layer) is keras.layers.Conv2D
-        and layer.groups == 1
-        and layer.dilation_rate == (1, 1)
-        and layer.strides[0] == layer.strides[1]
-        and layer.activation is keras.activations.linear
-        and layer.data_format == "channels_last"
-    )
-
-
-def as_factors(convolution: keras.layers.Conv2D, norm: keras.layers.BatchNormalization) -> tuple[tf.Tensor, tf.Tensor]:
-    """What norm and bias outside of training make of the kernel's outputs: factors and addends, two [C] float32."""
-    mean, variance = (tf.cast(tf.convert_to_tensor(v), tf.float32) for v in (norm.moving_mean, norm.moving_variance))
-    scale = tf.math.rsqrt(variance + norm.epsilon)
-    scale = scale * tf.cast(tf.convert_to_tensor(norm.gamma), tf.float32) if norm.scale else scale
-    if convolution.use_bias:
-        mean = mean - tf.cast(tf.convert_to_tensor(convolution.bias), tf.float32)
-    offset = -mean * scale
-    return scale, offset + tf.cast(tf.convert_to_tensor(norm.beta), tf.float32) if norm.center else offset

@@ -20,7 +20,9 @@ from secateur.learners.fbs.config import FbsConfig
 from secateur.learners.fbs.counting import Count, count
 from secateur.learners.fbs.picture import fired_svg, histogram_svg
 from secateur.learners.interface import NO_PLAIN_SHAPE
+from secateur.pruning.blocks import is_plain
 from secateur.pruning.calls import record
+from secateur.training.loop import begin_alike
 from secateur.training.precision import to_training
 from secateur.training.pretrained import load_pretrained, load_saved
 from secateur.training.run import Run
@@ -58,7 +60,8 @@ class FbsLearner:
 
     @staticmethod
     def refused_controls(config: FbsConfig) -> dict[str, str]:
-        return {"scratch": NO_PLAIN_SHAPE}
+        earlier = "how long the model that --warm_start names was trained is not known"
+        return {"scratch": NO_PLAIN_SHAPE} | ({"dense_same_budget": earlier} if config.warm_start else {})
 
     def train(self) -> None:
         config, data = self.config, self.task.load_data()
@@ -66,6 +69,8 @@ class FbsLearner:
         self._start = _warm_start(config, self.task) or load_pretrained(self.task)
         training = to_training(self._start, self.run.precision, self.run.sync_bn)
         self._model = gated.gated(training, 1.0, config.fbs_normalize, config.fbs_l1, config.fbs_balance)
+        gates, plain = gated.gate_layers(self._model), [c for c in record(self._start).calls if is_plain(c.layer)]
+        self.run.say(f"{len(gates)} of {len(plain)} convolutions are gated")
         self.run.stage("calibrate", lambda: self._calibrate(data), self._model.variables)
         *steps, last = densities = config.densities()
         on_the_way = self._phase(self._epochs(config.fbs_nb_epochs_warm_up), SHARE_OF_RATE)
@@ -80,6 +85,10 @@ class FbsLearner:
         chosen = self.run.stage("forms", lambda: choice.fastest(self._exact, self.run.directory / "forms"), alone=True)
         self._forms = chosen["forms"]
         self._facts |= chosen | {"macs": choice.executed_macs(self._exact, self._forms)}
+        self._facts["layer_costs"] = {
+            name.removesuffix(gated.SUFFIX): {"macs": row["macs"], **_milliseconds(name, chosen)}
+            for name, row in self._facts["layers"].items()
+        }
 
     def evaluate(self) -> dict:
         """Multiply-accumulates per picture and layer ("macs_method" is their mean), what the equality gate saw."""
@@ -101,6 +110,7 @@ class FbsLearner:
         return [weight for gate in gated.gate_layers(self._model) for weight in (gate.phi, gate.rho)]
 
     def _calibrate(self, data: Dataset) -> None:
+        begin_alike(self.run, "calibrate", self._model.variables)
         seed, size = stream_seed(self.run, "calibrate"), self.task.recipe.batch_size
         batches = itertools.islice(data.train_batches(size, seed), NB_BATCHES)
         gated.calibrate(self._model, (images for images, _ in batches), seed)
@@ -140,6 +150,12 @@ class FbsLearner:
         self._facts["dynamic_share"] = found.dynamic_share
         self.run.write("fired.svg", fired_svg(found.fired, labels))
         self.run.write("macs.svg", histogram_svg(found.per_picture))
+
+
+def _milliseconds(gate: str, chosen: dict) -> dict[str, float]:
+    """What the form of a gate takes alone; nothing for other layers."""
+    times = chosen["milliseconds"].get(gate, {})
+    return {"ms": times[chosen["forms"][gate]]} if times else {}
 
 
 def _warm_start(config: FbsConfig, task: Task) -> keras.Model | None:

@@ -9,7 +9,7 @@ ops = keras.ops
 
 # Patches of more bytes are in no cache when they are read; then they are made in strips of so many.
 LARGE, STRIP = 8e6, 2e6
-# Rows that are computed for the rows above and below alone, as a share of all, for less to be copied.
+# Rows that a single strip computes for the rows above and below alone, as a share of all, for less to be copied.
 MOST_MORE = 0.07
 
 
@@ -20,19 +20,30 @@ def product(convolution: keras.layers.Conv2D, x: Any, columns: Any) -> tuple[Any
     frames = [_framed(size, one, stride, same) for size, one in zip(x.shape[1:3], kernel, strict=True)]
     (height, *_), (width, *_) = frames
     x = _blocks(x, [pads for _, *pads in frames], stride)
-    by_rows = _goes_by_rows(kernel, stride, height)
-    form = _by_rows if by_rows else _by_patches
-    nb_bytes = 4 * height * width * columns.shape[1] / (kernel[0] if by_rows else 1)
-    nb_strips = min(round(nb_bytes / STRIP) or 1, height) if nb_bytes > LARGE else 1
+    form = _by_rows if _goes_by_rows(kernel, stride, height) else _by_patches
+    nb_strips = _nb_strips(convolution, height, width, columns.shape[1])
     ends = [height * k // nb_strips for k in range(nb_strips + 1)]
     parts = [form(x, kernel, stride, rows, width, columns) for rows in itertools.pairwise(ends)]
     return ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0], height, width
 
 
-def nb_rows(convolution: keras.layers.Conv2D, height: int) -> int:
-    """How many rows are computed for so many of the output."""
+def nb_rows(convolution: keras.layers.Conv2D, height: int, width: int, nb_live: int) -> int:
+    """How many rows are computed for an output of so many, from so many live inputs."""
     kernel, (stride, _) = convolution.kernel_size, convolution.strides
-    return height + (kernel[0] - 1 if _goes_by_rows(kernel, stride, height) else 0)
+    if not _goes_by_rows(kernel, stride, height):
+        return height
+    return height + (kernel[0] - 1) * _nb_strips(convolution, height, width, kernel[0] * kernel[1] * nb_live)
+
+
+def _nb_strips(convolution: keras.layers.Conv2D, height: int, width: int, nb_columns: int) -> int:
+    """How many strips the patches are made in.
+
+    Args:
+        nb_columns: numbers of a patch, K K C.
+    """
+    kernel, (stride, _) = convolution.kernel_size, convolution.strides
+    nb_bytes = 4 * height * width * nb_columns / (kernel[0] if _goes_by_rows(kernel, stride, height) else 1)
+    return min(round(nb_bytes / STRIP) or 1, height) if nb_bytes > LARGE else 1
 
 
 def _goes_by_rows(kernel: tuple[int, int], stride: int, height: int) -> bool:

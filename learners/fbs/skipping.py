@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from secateur.learners.fbs.convolutions import as_factors
 from secateur.learners.fbs.gated import pi_of
-from secateur.learners.fbs.layers import ChannelPruning, as_factors
+from secateur.learners.fbs.layers import ChannelPruning
 from secateur.learners.fbs.ops import EPSILON
 from secateur.learners.fbs.patches import product
 from secateur.learners.fbs.structure import keeps_compact
@@ -53,22 +54,22 @@ def build(model: keras.Model, forms: dict[str, str]) -> keras.Model:
     for number, call in enumerate(recorded.calls):
         arguments = [values[id(t)] for t in call.inputs]
         if isinstance(call.layer, ChannelPruning):
-            made = formed(call.layer, arguments[0], forms.get(call.layer.name, DENSE))
+            made = [formed(call.layer, arguments[0], forms.get(call.layer.name, DENSE))]
         else:
             if call.layer.name not in copies:
                 copies[call.layer.name] = new_layer(call.layer)
             made = _call(call, copies[call.layer.name], arguments, f"call_{number}")
-        values[id(call.outputs[0])] = made
+        values |= zip(map(id, call.outputs), made, strict=True)
     return keras.Model(inputs, whole(values[id(recorded.outputs[0])], "output"), name=model.name)
 
 
-def _call(call: Call, copy: keras.layers.Layer, values: list[Value], name: str) -> Value:
+def _call(call: Call, copy: keras.layers.Layer, values: list[Value], name: str) -> list[Value]:
     """What a copy of the layer makes of the values; `name` is for what puts channels into place."""
     if values[0].winners is not None and keeps_compact(call):
-        return values[0]._replace(tensor=copy(values[0].tensor))
+        return [values[0]._replace(tensor=copy(values[0].tensor))]
     tensors = [whole(value, f"{name}_{k}") for k, value in enumerate(values)]
     args, kwargs = replaced(call.arguments, {id(t): x for t, x in zip(call.inputs, tensors, strict=True)})
-    return Value(*call_with(copy, weights_of(call.layer), args, kwargs))
+    return [Value(tensor) for tensor in call_with(copy, weights_of(call.layer), args, kwargs)]
 
 
 def whole(value: Value, name: str) -> Any:

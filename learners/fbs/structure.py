@@ -5,7 +5,7 @@ from collections import Counter
 import keras
 import numpy as np
 
-from secateur.learners.fbs.layers import plain
+from secateur.learners.fbs.convolutions import plain
 from secateur.pruning import rules
 from secateur.pruning.calls import Call, Record, record
 

@@ -34,6 +34,7 @@ def test_the_shape_begins_with_the_same_random_weights_whatever_was_drawn_before
         ("stripe", StripeConfig(), "scratch"),
         ("stripe", StripeConfig(stripe_from_scratch=True), "dense_same_budget"),
         ("fbs", FbsConfig(), "scratch"),
+        ("fbs", FbsConfig(warm_start=__file__), "dense_same_budget"),
         ("fcf", FcfConfig(fcf_scope="filter"), "scratch"),
     ],
 )

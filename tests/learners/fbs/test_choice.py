@@ -45,6 +45,19 @@ def test_a_gate_alone_is_the_gate_and_is_written_and_timed(model, tmp_path, form
     assert measure({"alone": tmp_path / "alone.tflite"}, rounds=1)["alone"].runs == 10
 
 
+@pytest.mark.parametrize("form", [DENSE, SKIP])
+def test_calls_of_several_outputs(randomise, form):
+    inputs = keras.Input((6, 6, 2))
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3, name="first")(inputs))
+    one, other = keras.ops.split(keras.layers.ReLU()(x), 2, axis=-1)
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3, name="second")(one))
+    x = keras.layers.Concatenate()([keras.layers.GlobalAveragePooling2D()(part) for part in (x, other)])
+    network = gated.gated(randomise(keras.Model(inputs, x)), 0.5, "paper", 0.0)
+    picture = np.random.default_rng(1).uniform(0, 255, (1, 6, 6, 2)).astype(np.float32)
+    built = skipping.build(network, dict.fromkeys(("first_gated", "second_gated"), form))
+    np.testing.assert_allclose(built(picture), network(np.repeat(picture, 2, 0))[:1], rtol=1e-4, atol=1e-3)
+
+
 @pytest.mark.parametrize("form", [DENSE, OUTPUTS, SKIP])
 def test_each_form_in_int8_is_the_network_within_its_tolerance(model, tmp_path, form):
     pictures = np.random.default_rng(1).integers(0, 256, (32, 6, 6, 3)).astype(np.float32)

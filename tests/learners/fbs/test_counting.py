@@ -56,6 +56,29 @@ def test_behind_a_sigmoid_everything_lives(randomise):
     assert (layers["first_gated"]["made"], layers["second_gated"]["read"]) == (0.5, 1.0)
 
 
+@pytest.mark.parametrize(
+    "between",
+    [lambda x: x + 1.0, keras.layers.Permute((3, 1, 2)), keras.layers.GroupNormalization(2)],
+    ids=["a constant", "channels elsewhere", "a norm over several"],
+)
+def test_what_brings_back_channels_that_are_off(randomise, between):
+    inputs = keras.Input((4, 4, 2))
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3, padding="same", name="first")(inputs))
+    x = keras.layers.Conv2D(4, 3, padding="same", name="second")(between(x))
+    outputs = keras.layers.GlobalAveragePooling2D()(keras.layers.BatchNormalization()(x))
+    model = gated.gated(randomise(keras.Model(inputs, outputs)), 0.5, "paper", 0.0)
+    layers = count(model, batches(model, 4), 4).layers
+    assert (layers["first_gated"]["made"], layers["second_gated"]["read"]) == (0.5, 1.0)
+
+
+def test_flattened_channels_stay_off(randomise):
+    inputs = keras.Input((4, 4, 2))
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3, name="first")(inputs))
+    outputs = keras.layers.Dense(4, name="dense")(keras.layers.Flatten()(keras.layers.ReLU()(x)))
+    model = gated.gated(randomise(keras.Model(inputs, outputs)), 0.5, "paper", 0.0)
+    assert count(model, batches(model, 4), 4).layers["dense"]["read"] == 0.5
+
+
 def test_each_call_of_a_layer_counts(randomise):
     inputs, again = keras.Input((6, 6, 2)), keras.layers.Conv2D(4, 3, padding="same", name="again")
     x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3, name="first")(inputs))

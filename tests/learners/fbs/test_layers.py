@@ -30,6 +30,49 @@ def test_the_output_is_the_blocks_times_the_gate():
     assert (np.count_nonzero(np.asarray(outputs).any((1, 2)), axis=1) == 3).all()
 
 
+def test_the_winners_in_bfloat16_are_those_of_the_exported_model():
+    """Saliencies are all near 1, where bfloat16 knows few values."""
+    exact, mixed = block(density=0.5), block(density=0.5, dtype="mixed_bfloat16")
+    pictures = np.asarray(tf.cast(tf.cast(PICTURES, tf.bfloat16), tf.float32))
+    for layer in (exact, mixed):
+        layer.build(pictures.shape)
+    exact.rho.assign(1 + 1e-3 * np.random.default_rng(0).permutation(6))
+    exact.phi.assign(np.random.default_rng(1).normal(size=(3, 6)) * 1e-2)
+    mixed.set_weights(exact.get_weights())
+    winners = [np.asarray(tf.cast(layer(pictures), tf.float32)).any((1, 2)) for layer in (exact, mixed)]
+    np.testing.assert_array_equal(*winners)
+    assert (winners[0].sum(axis=1) == 3).all()
+
+
+def test_a_single_channel_is_told_by_its_magnitude():
+    """What pictures have in common would be all of it."""
+    layer = block(density=0.5)
+    layer.build((None, 8, 8, 1))
+    magnitudes = np.random.default_rng(0).uniform(1, 3, (64, 1)).astype(np.float32)
+    layer.calibrate(magnitudes, seed=0, size=0.1)
+    won = np.asarray(layer.gate(tf.constant(magnitudes))) > 0
+    assert (won.sum(axis=1) == 3).all()
+    assert np.mean((won.mean(axis=0) > 0.1) & (won.mean(axis=0) < 0.9)) >= 0.5
+
+
+def test_a_norm_of_another_axis_is_computed_as_a_whole():
+    layer = ChannelPruning([keras.layers.Conv2D(8, 3, padding="same"), keras.layers.BatchNormalization(axis=1)], 0.5)
+    layer(PICTURES)
+    layer.layers[1].moving_mean.assign(np.arange(8))
+    expected = np.asarray(layer(PICTURES))
+    np.testing.assert_allclose(layer(PICTURES[:1]), expected[:1], atol=1e-5)
+
+
+@pytest.mark.parametrize("density", [0.0, 1.5])
+def test_a_density_out_of_range(density):
+    layer = block()
+    layer.set_density(0.5)
+    with pytest.raises(ValueError, match=rf"density {density}: must be above 0 and at most 1"):
+        layer.set_density(density)
+    layer.build((None, 8, 8, 3))
+    assert int(layer.nb_kept) == 3
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("scale", [True, False])
 @pytest.mark.parametrize("bias", [True, False])

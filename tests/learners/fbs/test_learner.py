@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from secateur.export import save_keras
+from secateur.learners.fbs import gated
 from secateur.learners.fbs.config import FbsConfig
 from secateur.learners.fbs.learner import FbsLearner
 from secateur.pruning import cost, shrink
@@ -31,6 +32,10 @@ def test_the_stages_and_what_they_leave(task, tmp_path, precision, normalize):
     assert facts["masked_vs_shrunk"] < 1e-4
     assert facts["masked_vs_shrunk_flips"] <= 0.005
     assert (learner.margins(task.load_data().test_images.astype(np.float32)) >= 0).all()
+    costs = facts["layer_costs"]
+    assert sum(row["macs"] for row in costs.values()) == pytest.approx(facts["macs_method"])
+    assert costs["stage2_block1_conv1"]["ms"] > 0
+    assert "ms" not in costs["logits"]
     pictures = task.load_data().test_images[:1].astype(np.float32)
     expected = np.asarray(learner.export()(pictures, training=False))
     np.testing.assert_allclose(learner.export_lite()(pictures), expected, atol=1e-3 * np.abs(expected).max())
@@ -63,6 +68,28 @@ def test_it_starts_from_a_network_that_another_learner_shrank(task, tmp_path):
     learner = trained(task, tmp_path / "run", warm_start=str(tmp_path / "small.keras"))
     assert learner.export().get_layer("stage2_block1_conv1").filters == 3
     assert learner.evaluate()["macs_method"] < cost.macs(small)
+
+
+def test_predictors_begin_alike_whatever_was_drawn_before(task, tmp_path, randomise):
+    """As in a process that was started again; dropout would tell one from the other."""
+
+    def dropping() -> keras.Model:
+        inputs = keras.Input((8, 8, 1))
+        x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3)(inputs))
+        x = keras.layers.Conv2D(4, 3)(keras.layers.Dropout(0.5)(x))
+        return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(keras.layers.BatchNormalization()(x)))
+
+    found = []
+    for k in range(2):
+        keras.utils.set_random_seed(k)
+        with open_run(tmp_path / str(k)).open() as run:
+            learner = FbsLearner(FbsConfig(), task, run)
+            learner._model = gated.gated(randomise(dropping()), 1.0, "sum", 0.0)
+            learner._calibrate(task.load_data())
+        found.append([gate.phi.numpy() for gate in gated.gate_layers(learner._model)])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert one.any()
 
 
 def plain(size=8, nb_classes=3) -> keras.Model:

@@ -40,17 +40,21 @@ def test_only_large_patches_are_made_in_strips(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("kernel", "stride", "height", "expected"),
-    [(3, 1, 30, 32), (3, 1, 16, 16), (3, 2, 60, 60), (1, 1, 30, 30), (5, 1, 60, 64)],
+    ("kernel", "stride", "height", "nb_strips", "expected"),
+    [(3, 1, 30, 1, 32), (3, 1, 16, 1, 16), (3, 2, 60, 1, 60), (1, 1, 30, 1, 30), (5, 1, 60, 1, 64), (3, 1, 30, 3, 36)],
 )
-def test_rows_that_are_computed(kernel, stride, height, expected):
-    """Behind a step of 1 on a high picture each row of the kernel sees all rows of the input."""
+def test_rows_that_are_computed(kernel, stride, height, nb_strips, expected, monkeypatch):
+    """Behind a step of 1 on a high picture each row of the kernel sees all rows of the input, in every strip."""
+    if nb_strips > 1:
+        monkeypatch.setattr(patches, "LARGE", 0.0)
+        monkeypatch.setattr(patches, "STRIP", 4 * height * 6 * kernel * 3 / nb_strips)
     layer = keras.layers.Conv2D(4, kernel, stride, "same")
     columns = np.zeros((1, kernel * kernel * 3, 4), np.float32)
-    assert patches.nb_rows(layer, height) == expected
+    assert patches.nb_rows(layer, height, 6, 3) == expected
     seen = []
     matmul = keras.ops.matmul
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(patches.ops, "matmul", lambda a, b: seen.append(a.shape[1]) or matmul(a, b))
         patches.product(layer, keras.ops.zeros((1, height * stride, 6, 3)), columns)
-    assert seen == [expected * -(-6 // stride)]
+    assert len(seen) == nb_strips
+    assert sum(seen) == expected * -(-6 // stride)
