@@ -28,11 +28,11 @@ from secateur.utils.files import locked
 def train(task: Task, learner_name: str, config: Any, where: Where, how: How) -> dict:
     """Carry out a whole run, or what is left of one; print its table and return its result."""
     entry = registry.find(learner_name)
-    if issubclass(entry.learner, ChecksFirst):
-        entry.learner.check(config, task)
     refused = entry.learner.refused_controls(config) if issubclass(entry.learner, RefusesControls) else {}
     for name in set(refused).intersection(how.controls):
         raise UsageError(f"{controls.FLAGS[name]}, --learner {learner_name}: {refused[name]}; leave the flag out")
+    if issubclass(entry.learner, ChecksFirst):
+        entry.learner.check(config, task)
     task = _with_starts(task, _dense_model(task, where, how) if entry.learner.needs_dense else None, how)
     run = run_of(task, learner_name, dataclasses.asdict(config), where, how, where.state_dir)
     result_path = run.directory / "result.json"
