@@ -1,146 +1,43 @@
-import dataclasses
-import inspect
+import signal
+import subprocess
 import sys
+import time
 
 import optuna
 import pytest
 
-from secateur.learners import registry
-from tests.tools.helpers import load
+from tests.tools.helpers import ROOT, load
 
-# Plays a run: accuracy grows with --x, a run of low --x is slow, so that it can be stopped.
-FAKE = """
-import json, pathlib, sys, time
-flags = dict(word[2:].split("=") for word in sys.argv[1:])
-x, folder = float(flags["x"]), pathlib.Path(flags["log_dir"]) / "run"
-folder.mkdir(parents=True, exist_ok=True)
-line = json.dumps({"stage": flags["stage"], "step": 100, "accuracy": x})
-(folder / "metrics.jsonl").write_text(line + chr(10))
-if x < 0.1:
-    time.sleep(60)
-row = {"accuracy": x, "macs": 50 if flags.get("kind") == "good" else 80, "latency_ms": {"median": 1.0}}
-dense = {"accuracy": 0.9, "macs": 100, "latency_ms": {"median": 2.0}}
-(folder / "result.json").write_text(json.dumps({"dense": dense, "pruned": row}))
-sys.exit(int(flags.get("code", 0)))
+PLAYED_RUN = ROOT / "tests" / "tools" / "played_run.py"
+# The program itself in a process of its own, its runs played.
+PROGRAM = """
+import sys
+sys.path.insert(0, {tools!r})
+import search, search_trials
+search.HEARTBEAT_SECONDS, search.GRACE_SECONDS = 1, 2
+class Played(search_trials.Runs):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self._command = [sys.executable, {run!r}, "--stage=fine_tune", "--kind=good", *{more!r}]
+search.Runs = Played
+sys.argv = ["search.py", *{argv!r}]
+search.main()
 """
 
 
-@pytest.fixture(scope="module")
-def search():
-    return load("search")
-
-
-def played(search, folder, learner="stripe", stage="stripe"):
-    """The trials of a learner, its runs played."""
-    found = search.Runs("script", learner, "macs", 0.5, [], folder, folder / "models")
-    found._command = [sys.executable, "-c", FAKE, f"--stage={stage}"]
-    return found
-
-
 @pytest.fixture
-def runs(search, tmp_path):
-    return played(search, tmp_path)
+def search(monkeypatch):
+    found = load("search")
+    monkeypatch.setattr(found, "HEARTBEAT_SECONDS", 1)
+    monkeypatch.setattr(found, "GRACE_SECONDS", 2)
 
+    class Played(found.Runs):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self._command = [sys.executable, str(PLAYED_RUN), "--stage=fine_tune", "--kind=good"]
 
-def study_of(values):
-    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.MedianPruner(n_startup_trials=2))
-    for value in values:
-        study.enqueue_trial(value)
-    return study
-
-
-def draw(trial):
-    kind = trial.suggest_categorical("kind", ["good", "bad"])
-    return {"x": trial.suggest_float("x", 0, 1), "kind": kind}
-
-
-def test_a_trial_is_a_run_and_its_cost_is_kept(runs, search):
-    study = study_of([{"x": 0.7, "kind": "good"}, {"x": 0.8, "kind": "bad"}])
-    study.optimize(lambda trial: runs(trial, draw(trial)), n_trials=2)
-    first, second = study.trials
-    assert (first.value, first.user_attrs["used"]) == (0.7, 0.5)
-    assert first.constraints["budget"] < 0
-    assert first.user_attrs["lost"] == pytest.approx(0.2)
-    assert second.constraints["budget"] > 0.2
-    # What is over the budget does not count, however accurate.
-    text = search.summary(study)
-    assert "2 trials finished, 0 stopped early, 1 within the budget" in text
-    assert "70.00 % (20.00 points lost) at 0.500 of the cost: --kind good --x 0.7" in text
-
-
-@pytest.mark.parametrize(("learner", "stage"), [("stripe", "stripe"), ("fcf", "fine_tune")])
-def test_a_trial_that_lags_behind_is_stopped(search, tmp_path, learner, stage):
-    runs = played(search, tmp_path, learner, stage)
-    study = study_of([{"x": 0.7, "kind": "good"}, {"x": 0.8, "kind": "good"}, {"x": 0.05, "kind": "good"}])
-    study.optimize(lambda trial: runs(trial, draw(trial)), n_trials=3)
-    assert study.trials[2].state == optuna.trial.TrialState.PRUNED
-
-
-def test_the_stage_that_is_watched_is_one_of_the_learner(search):
-    for learner in search.SPACES:
-        stage = search.LAST_STAGES.get(learner, "fine_tune")
-        assert f'"{stage}"' in inspect.getsource(inspect.getmodule(registry.find(learner).learner)), learner
-
-
-def test_a_run_that_fails_ends_the_search_with_its_log(runs):
-    runs._command += ["--code=1"]
-    study = study_of([{"x": 0.7, "kind": "good"}])
-    with pytest.raises(SystemExit, match=r"trial 0 failed, .*trial_0.log says why: --x=0.7 --kind=good"):
-        study.optimize(lambda trial: runs(trial, draw(trial)), n_trials=1)
-
-
-def test_latency_is_measured_against_the_dense_network(search, tmp_path):
-    result = {"dense": {"latency_ms": {"median": 2.0}}, "pruned": {"latency_ms": {"median": 1.0}}}
-    assert search.Runs("script", "fcf", "latency", 0.6, [], tmp_path, tmp_path)._used(result) == 0.5
-
-
-def test_a_learner_that_takes_the_budget_gets_it(search, tmp_path):
-    command = search.Runs("script", "chn-pruned", "macs", 0.5, ["--seed=1"], tmp_path, tmp_path / "models")._command
-    assert "--chn_target_macs=0.5" in command
-    assert command[-1] == "--seed=1"
-    assert "--enbl_trn_val_split" in command
-    assert f"--save_path={tmp_path / 'models'}" in command
-
-
-def test_what_the_budget_says_is_not_varied(search):
-    assert not any("stripe_target_macs" in text for text in search.spaces("stripe", "macs"))
-    assert any("stripe_target_macs" in text for text in search.spaces("stripe", "latency"))
-    assert search.spaces("fbs", "macs") == search.SPACES["fbs"]
-    for (learner, kind), flag in search.TARGETS.items():
-        names = [field.name for field in dataclasses.fields(registry.find(learner).config)]
-        assert flag in names, (learner, kind)
-
-
-def test_the_forms_of_a_setting(search):
-    trial = optuna.trial.FixedTrial({"a": 0.1, "b": 3, "c": "y", "d": 0.5})
-    drawn = dict(search.parsed(text) for text in ("a=0.01:1:log", "b=1:5:int", "c=x|y", "d=0:1"))
-    assert {name: take(trial) for name, take in drawn.items()} == {"a": 0.1, "b": 3, "c": "y", "d": 0.5}
-    for wrong in ("a", "a=1", "a=1:2:exp", "a=low:high"):
-        with pytest.raises(SystemExit, match=f"--vary {wrong}: must be NAME=LOW:HIGH"):
-            search.parsed(wrong)
-
-
-def test_a_study_goes_on_where_it_stopped(search, tmp_path, monkeypatch):
-    calls = []
-
-    class Played:
-        def __init__(self, *_):
-            pass
-
-        def __call__(self, trial, values):
-            calls.append(trial.number)
-            trial.set_constraint("budget", 0.0)
-            trial.set_user_attr("used", 0.5)
-            trial.set_user_attr("lost", 0.0)
-            return values["lrn_rate_ft"]
-
-    monkeypatch.setattr(search, "Runs", Played)
-    for trials in ("2", "3"):
-        argv = ["search.py", "nets/x_run.py", "--learner=fbs", "--vary=lrn_rate_ft=0.1:0.2", "--trials", trials]
-        monkeypatch.setattr(sys, "argv", [*argv, f"--study={tmp_path / 'study.db'}", "--", "--seed=3"])
-        search.main()
-    assert calls == [0, 1, 2]
-    assert search._alone(["a", "--workers=4", "--", "b"]) == ["a", "--workers=4", "--workers=1", "--", "b"]
+    monkeypatch.setattr(found, "Runs", Played)
+    return found
 
 
 def call(search, monkeypatch, *arguments):
@@ -148,32 +45,88 @@ def call(search, monkeypatch, *arguments):
     search.main()
 
 
-def test_studies_of_one_database_keep_their_runs_apart(search, tmp_path, monkeypatch, capsys):
-    class Played(search.Runs):
-        def __init__(self, *arguments):
-            super().__init__(*arguments)
-            self._command = [sys.executable, "-c", FAKE, "--stage=fine_tune", "--kind=good"]
+def flags(tmp_path, learner="chn-pruned", budget="macs=0.5", trials=1):
+    return [f"--learner={learner}", f"--budget={budget}", f"--trials={trials}", f"--study={tmp_path / 'study.db'}"]
 
-    monkeypatch.setattr(search, "Runs", Played)
-    study = tmp_path / "study.db"
+
+def trials_of(tmp_path, name="x_run chn-pruned macs=0.5"):
+    return optuna.load_study(study_name=name, storage=f"sqlite:///{tmp_path / 'study.db'}").trials
+
+
+def test_a_study_goes_on_and_says_what_is_best_within_the_budget(search, tmp_path, monkeypatch, capsys):
+    for nb_trials in (2, 3, 3):
+        call(search, monkeypatch, *flags(tmp_path, trials=nb_trials), "--vary=x=0.5:0.9")
+        assert f"{nb_trials} trials finished, 0 stopped early, {nb_trials} within" in capsys.readouterr().out
+    values = [trial.value for trial in trials_of(tmp_path)]
+    assert len(values) == 3
+    # What is over the budget does not count, however accurate.
+    call(search, monkeypatch, *flags(tmp_path, budget="macs=0.4"), "--vary=x=0.5:0.9")
+    assert "1 trials finished, 0 stopped early, 0 within" in capsys.readouterr().out
+
+
+def test_several_trials_at_a_time_are_as_many_as_asked(search, tmp_path, monkeypatch, capsys):
+    call(search, monkeypatch, *flags(tmp_path, trials=5), "--workers=3", "--vary=x=0.5:0.9")
+    assert len(trials_of(tmp_path)) == 5
+    assert capsys.readouterr().out.count("trials finished") == 1
+    with pytest.raises(SystemExit):
+        call(search, monkeypatch, *flags(tmp_path, budget="latency=0.5"), "--workers=2")
+    assert "--workers 2: runs side by side disturb each other's times" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_trial_that_was_interrupted_goes_on_in_its_folder(search, tmp_path, monkeypatch, number):
+    argv = ["nets/x_run.py", *flags(tmp_path, trials=2), "--vary=x=0.5:0.9"]
+    text = PROGRAM.format(tools=str(ROOT / "tools"), run=str(PLAYED_RUN), more=["--seconds=20"], argv=argv)
+    process = subprocess.Popen([sys.executable, "-c", text], stderr=subprocess.PIPE, text=True)
+    metrics = tmp_path / "study.db.runs" / "x_run_chn-pruned_macs_0.5" / "trial_0" / "run" / "metrics.jsonl"
+    deadline = time.monotonic() + 60
+    while not metrics.is_file() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, errors = process.communicate()
+    assert process.returncode == (-number if number == signal.SIGKILL else 1)
+    assert ("the same command goes on" in errors) == (number != signal.SIGKILL)
+    call(search, monkeypatch, *argv[1:])
+    begun, *others = trials_of(tmp_path)
+    assert begun.state.name == "FAIL"
+    assert [(trial.state.name, trial.user_attrs["folder"]) for trial in others] == [
+        ("COMPLETE", "trial_0"),
+        ("COMPLETE", "trial_2"),
+    ]
+    assert others[0].params == begun.params
+
+
+def test_a_failed_trial_is_named_and_the_search_goes_on(search, tmp_path, monkeypatch, capsys):
+    call(search, monkeypatch, *flags(tmp_path, trials=2), "--vary=x=0.5:0.9", "--vary=code=1:1:int")
+    assert "trial_1.log says why" in capsys.readouterr().out
+    # They count as done.
+    call(search, monkeypatch, *flags(tmp_path, trials=3), "--vary=x=0.5:0.9")
+    assert [trial.state.name for trial in trials_of(tmp_path)] == ["FAIL", "FAIL", "COMPLETE"]
+    assert "trial_0.log says why" in capsys.readouterr().out
+
+
+def test_trials_are_stopped_early_only_where_all_meet_the_budget(search, tmp_path):
+    for meets_budget, kind in ((True, optuna.pruners.MedianPruner), (False, optuna.pruners.NopPruner)):
+        assert isinstance(search.opened(tmp_path / "study.db", f"{meets_budget}", meets_budget).pruner, kind)
+
+
+def test_studies_of_one_database_keep_their_runs_apart(search, tmp_path, monkeypatch, capsys):
     for learner, budget in (("chn-pruned", "macs=0.5"), ("chn-pruned", "macs=.8"), ("fcf", "macs=0.5")):
-        flags = ("--learner", learner, "--budget", budget, "--vary=x=0.5:0.9", "--trials=1", "--study", study)
-        call(search, monkeypatch, *flags)
+        call(search, monkeypatch, *flags(tmp_path, learner, budget), "--vary=x=0.5:0.9")
         assert "1 trials finished" in capsys.readouterr().out
     found = sorted((tmp_path / "study.db.runs").glob("*/trial_0/run/result.json"))
     names = ["x_run_chn-pruned_macs_0.5", "x_run_chn-pruned_macs_0.8", "x_run_fcf_macs_0.5"]
     assert [path.parents[2].name for path in found] == names
     assert all((path.parents[2] / "trial_0.log").is_file() for path in found)
     # A new database knows nothing of what lies there.
-    study.unlink()
-    with pytest.raises(SystemExit):
-        call(search, monkeypatch, *flags)
-    assert "macs_0.5 holds runs that" in capsys.readouterr().err
+    (tmp_path / "study.db").unlink()
+    with pytest.raises(SystemExit, match=r"macs_0.5 holds runs that"):
+        call(search, monkeypatch, *flags(tmp_path, "fcf"))
 
 
-@pytest.mark.parametrize("text", ["macs=half", "macs=0", "macs=1.5", "macs=nan", "macs", "bytes=0.5"])
-def test_a_budget_that_is_none_is_named(search, monkeypatch, capsys, text):
+def test_the_help_shows_an_example_and_the_forms_of_a_range(search, monkeypatch, capsys):
     with pytest.raises(SystemExit) as stopped:
-        call(search, monkeypatch, "--learner=fcf", f"--budget={text}")
-    assert stopped.value.code == 2
-    assert f"--budget: {text}: must be macs=SHARE or latency=SHARE" in capsys.readouterr().err
+        call(search, monkeypatch, "--help")
+    assert stopped.value.code == 0
+    assert "NAME=LOW:HIGH:log" in (text := capsys.readouterr().out)
+    assert "--budget macs=0.5 --trials 12" in text
