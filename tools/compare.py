@@ -11,6 +11,7 @@ import csv
 import html
 import io
 import json
+import math
 import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from secateur.utils.files import write_atomically
 from secateur.utils.scatter import Point, scatter_svg
 
+OF_DENSE = "LiteRT, share of dense"
 # Column to what a row of result.json says there; as it is in the .csv, rounded in the other two.
 COLUMNS: dict[str, Callable[[Mapping], float]] = {
     "accuracy, %": lambda row: 100 * row["accuracy"],
@@ -27,6 +29,9 @@ COLUMNS: dict[str, Callable[[Mapping], float]] = {
     "parameters, k": lambda row: row.get("params_method", row["params"]) / 1e3,
     "bytes, k": lambda row: row["tflite_bytes"] / 1e3,
     "LiteRT, ms": lambda row: row["latency_ms"]["median"],
+    OF_DENSE: lambda row: row["latency_ms"]["median"] / row["dense_ms"],
+    "int8, %": lambda row: 100 * row["int8"]["accuracy"] if row["int8"] else math.nan,
+    "int8, ms": lambda row: row["int8"]["latency_ms"]["median"] if row["int8"] else math.nan,
 }
 STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;margin:1rem auto;max-width:64rem;padding:0 1rem;color-scheme:light dark}"
@@ -55,8 +60,10 @@ def main() -> None:
 def rows_of(runs: Sequence[pathlib.Path]) -> dict[str, dict]:
     """Name to the row of result.json: each pruned model, and each dense one that they began with, once.
 
-    Dense models are told apart by their scores to the last bit, the loss among them: a `full-prec` run has no checksum
-    of a start.
+    A row also has its int8 form, the time of its run's dense model and the processor that both were timed on.
+
+    Dense models are told apart by their scores, the loss among them to six digits (from processor to processor the last
+    ones differ): a `full-prec` run has no checksum of a start.
     """
     dense: dict[str, dict] = {}
     found: dict[str, dict] = {}
@@ -64,13 +71,14 @@ def rows_of(runs: Sequence[pathlib.Path]) -> dict[str, dict]:
     for name, run in names_of(runs).items():
         result = json.loads((run / "result.json").read_text(encoding="utf-8"))
         row = result["dense"]
-        scores = (result["task"], row["accuracy"], row["top5"], row["loss"])
+        common = {"dense_ms": row["latency_ms"]["median"], "cpu": result["machine"]["cpu"]}
+        scores = (result["task"], row["accuracy"], row["top5"], round(row["loss"], 6))
         if scores not in known:
             known.add(scores)
             own = f"{result['task']}, dense, {100 * row['accuracy']:.2f} %"
-            dense[f"{own}, of {name}" if own in dense else own] = row
+            dense[f"{own}, of {name}" if own in dense else own] = row | common | {"int8": None}
         if "pruned" in result:
-            found[name] = result["pruned"]
+            found[name] = result["pruned"] | common | {"int8": result.get("int8")}
     return dense | found
 
 
@@ -88,13 +96,23 @@ def cells(rows: Mapping[str, Mapping]) -> list[list[object]]:
 
 
 def _shown(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.4g}"
+    return str(value)
 
 
 def markdown(rows: Mapping[str, Mapping]) -> str:
     lines = [[_shown(cell) for cell in line] for line in cells(rows)]
     lines.insert(1, ["---"] * len(lines[0]))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), *remarks(rows)]) + "\n"
+
+
+def remarks(rows: Mapping[str, Mapping]) -> list[str]:
+    """What a reader has to know of the times."""
+    cpus = sorted({row["cpu"] for row in rows.values()})
+    if len(cpus) == 1:
+        return []
+    return ["", f"Timed on several processors ({', '.join(cpus)}): milliseconds do not compare, shares roughly do."]
 
 
 def comma_separated(rows: Mapping[str, Mapping]) -> str:
@@ -109,8 +127,9 @@ def page(rows: Mapping[str, Mapping]) -> str:
     table += "".join("<tr><th>" + "<td>".join(line) for line in body)
     pictures = "".join(
         "<div>" + scatter_svg(f"Accuracy over {name}", _points(rows, name), name, "accuracy, %") + "</div>"
-        for name in ("MACs, M", "LiteRT, ms")
+        for name in ("MACs, M", OF_DENSE if remarks(rows) else "LiteRT, ms")
     )
+    pictures += f"<p>{html.escape(' '.join(remarks(rows)))}</p>"
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Runs compared</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style><h1>Runs compared</h1>'

@@ -5,8 +5,12 @@
 
 import dataclasses
 import importlib
+import os
 import pathlib
 import typing
+
+# Before TensorFlow is imported, which would begin with a page about itself.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from secateur.learners import registry
 from secateur.nets import runner

@@ -61,6 +61,28 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(tool, tmp_path):
     assert list(rows)[1:] == ["here/run", "there/run", "other"]
 
 
+def test_times_of_several_processors_are_shares_of_the_dense_ones(tool, tmp_path):
+    first, second = (copied(RUNS[0], tmp_path / name) for name in ("first", "second"))
+    assert ">LiteRT, ms</text>" in (alone := tool.page(tool.rows_of([first, second])))
+    assert "several processors" not in alone
+    result = json.loads((second / "result.json").read_text())
+    result["machine"]["cpu"] = "another one"
+    (second / "result.json").write_text(json.dumps(result))
+    rows = tool.rows_of([first, second])
+    assert f">{tool.OF_DENSE}</text>" in tool.page(rows)
+    assert "(AMD EPYC, another one): milliseconds do not compare" in tool.markdown(rows)
+    dense, pruned, _ = tool.cells(rows)[1:]
+    share = tool.cells(rows)[0].index(tool.OF_DENSE)
+    assert dense[share] == 1
+    assert pruned[share] == pytest.approx(pruned[share - 1] / dense[share - 1])
+
+
+def test_one_dense_model_on_two_processors_is_one(tool, tmp_path):
+    loss = json.loads((RUNS[0] / "result.json").read_text())["dense"]["loss"]
+    first, second = copied(RUNS[0], tmp_path / "first"), copied(RUNS[0], tmp_path / "second", loss=loss + 1e-8)
+    assert len(tool.rows_of([first, second])) == 3
+
+
 def test_dense_models_of_almost_equal_accuracy_are_two(tool, tmp_path):
     first, second = copied(RUNS[0], tmp_path / "first"), copied(RUNS[0], tmp_path / "second", loss=0.5)
     dense, other, *_ = tool.rows_of([first, second])

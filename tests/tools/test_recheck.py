@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ NAMES = ["before_fine_tuning/early", "dense", "pruned", "pruned/int8", "pruned/s
 
 
 def test_what_was_recorded_is_found_again(tool, results, data, capsys):
-    assert tool.evaluated(results, data) == 0
+    assert tool.evaluated(results, data) == {tool.SAME: len(NAMES), tool.DIFFERENT: 0, tool.UNCHECKED: 0}
     assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()] == NAMES
 
 
@@ -61,7 +62,8 @@ def test_rows_without_a_file_are_named(tool, results, data, tmp_path, capsys):
     shutil.rmtree(tmp_path / "dense")  # its model is that of the early run
     for name in ("pruned/scratch", "before_fine_tuning/early/model"):
         (tmp_path / f"{name}.tflite").unlink()
-    assert tool.evaluated(tmp_path, data) == 0
+    tally = tool.evaluated(tmp_path, data)
+    assert (tally[tool.SAME], tally[tool.UNCHECKED]) == (2, 2)
     missing = [line for line in capsys.readouterr().out.splitlines() if "not checked" in line]
     assert [line.split(", ")[1].split(";")[0] for line in missing] == [
         "no model.tflite lies there",
@@ -75,7 +77,7 @@ def test_one_file_serves_all_runs_that_were_compared_with_it(tool, results, data
     result = json.loads((tmp_path / "pruned" / "result.json").read_text())
     path = tmp_path / "dense" / "result.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"scratch": result["scratch"]}))
-    assert tool.evaluated(tmp_path, data) == 0
+    assert tool.evaluated(tmp_path, data)[tool.DIFFERENT] == 0
     assert "not checked" not in capsys.readouterr().out
 
 
@@ -85,15 +87,24 @@ def test_a_model_that_differs_is_counted_and_named(tool, results, data, capsys):
     result = json.loads(before)
     result["dense"]["accuracy"] += 0.01
     path.write_text(json.dumps(result))
-    assert tool.evaluated(results, data) == 1
+    assert tool.evaluated(results, data)[tool.DIFFERENT] == 1
     path.write_text(before)
     assert f"dense: {100 * result['dense']['accuracy']:.2f} % were recorded" in capsys.readouterr().out
 
 
-def test_other_pictures_are_not_compared(tool, results, data, capsys):
-    other = dataclasses.replace(data, test_images=data.test_images[::-1].copy())
-    assert tool.evaluated(results, other) == 0
-    assert capsys.readouterr().out.count("not checked") == len(NAMES)
+@pytest.mark.parametrize(("turned", "code"), [(False, 0), (True, 1)])
+def test_on_other_pictures_nothing_is_checked_which_is_no_success(
+    tool, results, data, monkeypatch, capsys, turned, code
+):
+    pictures = dataclasses.replace(data, test_images=data.test_images[::-1].copy()) if turned else data
+    monkeypatch.setattr(tool.cifar10, "load", lambda _: pictures)
+    monkeypatch.setattr(sys, "argv", ["recheck.py", f"--results={results}", "--data_dir=there"])
+    with pytest.raises(SystemExit) as stopped:
+        tool.main()
+    out = capsys.readouterr().out
+    assert stopped.value.code == code
+    assert out.count("on other pictures, noise") == turned * len(NAMES)
+    assert f"{(1 - turned) * len(NAMES)} as recorded, 0 different, {turned * len(NAMES)} not checked" in out
 
 
 def test_times_of_all_models_by_threads(tool, results):
