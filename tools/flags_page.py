@@ -5,12 +5,12 @@
 
 import dataclasses
 import importlib
-import os
 import pathlib
 import typing
 
-# Before TensorFlow is imported, which would begin with a page about itself.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from secateur.utils.streams import import_quietly
+
+import_quietly()  # before what imports TensorFlow, which would begin with a page about itself
 
 from secateur.learners import registry
 from secateur.nets import runner

@@ -12,14 +12,14 @@ import argparse
 import collections
 import dataclasses
 import json
-import os
 import pathlib
 import sys
 from collections.abc import Mapping
 from typing import NamedTuple
 
-# Before TensorFlow is imported, which would begin with a page about itself.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from secateur.utils.streams import import_quietly
+
+import_quietly()  # before what imports TensorFlow, which would begin with a page about itself
 
 from secateur import export
 from secateur.datasets import cifar10

@@ -4,7 +4,6 @@ Only its own flags are read; everything else reaches the script as it was given.
 signals and the exit code are the script's; for several, `utils.workers` starts a process for each.
 """
 
-import importlib
 import os
 import pathlib
 import runpy
@@ -14,7 +13,7 @@ from typing import NamedTuple
 
 from secateur.utils import cluster, gpus, workers
 from secateur.utils.errors import RunError, UsageError
-from secateur.utils.streams import quiet
+from secateur.utils.streams import import_quietly
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DEVICES = ("auto", "cpu", "gpu")
@@ -125,17 +124,9 @@ def _start_here(launch: Launch) -> None:
 
 def _become(launch: Launch) -> None:
     if "--verbose" not in launch.arguments:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        _import_quietly()
+        import_quietly()
     sys.argv = [str(launch.script), *launch.arguments]
     runpy.run_path(str(launch.script), run_name="__main__")
-
-
-def _import_quietly() -> None:
-    """Import the libraries whose C++ parts print on loading, whatever the log level."""
-    with quiet():
-        importlib.import_module("tensorflow")
-        importlib.import_module("ai_edge_litert.interpreter")
 
 
 if __name__ == "__main__":

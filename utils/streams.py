@@ -1,6 +1,7 @@
 """What the process writes to its own streams: some of it kept from the user, some of it kept in a log."""
 
 import contextlib
+import importlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +21,14 @@ def quiet() -> Iterator[None]:
             for number, copy in saved.items():
                 os.dup2(copy, number)
                 os.close(copy)
+
+
+def import_quietly() -> None:
+    """Import TensorFlow and LiteRT, whose C++ parts print on loading whatever the log level, and keep to errors."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet():
+        importlib.import_module("tensorflow")
+        importlib.import_module("ai_edge_litert.interpreter")
 
 
 class Tee:

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -18,3 +20,10 @@ def test_exceptions_pass(capfd):
         raise ValueError("x")
     os.write(2, b"back")
     assert capfd.readouterr().err == "back"
+
+
+def test_tensorflow_is_imported_without_a_word():
+    program = "from secateur.utils.streams import import_quietly; import_quietly(); import tensorflow; print('ready')"
+    environment = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
+    assert (done.stdout, done.stderr) == ("ready\n", "")
