@@ -8,15 +8,12 @@ Training steps are those of `train_step.py`. PyTorch takes part where `torch` is
 """
 
 import argparse
-import importlib.util
 import pathlib
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
 
 import keras
 import numpy as np
+import peers_pruning
 import tensorflow as tf
 import train_step
 from turns import write
@@ -27,61 +24,7 @@ from secateur.nets.resnet import resnet_ilsvrc12
 from secateur.pruning import ChannelGraph, cost, shrink
 from secateur.pruning.widths import WidthCost, first_channels, fitted, uniform_widths
 
-RATIO, ROUNDS = 0.5, 5
-
-
-def median_seconds(function: Callable[[], object]) -> float:
-    times = []
-    for _ in range(ROUNDS):
-        begin = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times)
-
-
-def ours() -> dict[str, float]:
-    """Analysis of ResNet-50 and removal of half of every group's channels."""
-    model = keras.applications.ResNet50(weights=None, classifier_activation=None)
-    graph = ChannelGraph(model)
-    keep = {g.name: list(range(g.size - int(RATIO * g.size))) for g in graph.groups.values() if g.prunable}
-    return {
-        "analysis": median_seconds(lambda: ChannelGraph(model)),
-        "pruning": median_seconds(lambda: shrink(graph, keep)),
-        "macs_left": cost.macs(shrink(graph, keep)) / cost.macs(model),
-    }
-
-
-def torch_pruning() -> dict[str, float] | None:
-    """The same by Torch-Pruning; None where it is not installed."""
-    if not (importlib.util.find_spec("torch_pruning") and importlib.util.find_spec("torchvision")):
-        return None
-    import torch
-    import torch_pruning as tp
-    import torchvision
-
-    example = torch.zeros(1, 3, 224, 224)
-
-    def build() -> torch.nn.Module:
-        return torchvision.models.resnet50(weights=None).eval()
-
-    def pruner(model: torch.nn.Module) -> tp.pruner.MagnitudePruner:
-        importance = tp.importance.MagnitudeImportance(p=1)
-        return tp.pruner.MagnitudePruner(
-            model, example, importance=importance, pruning_ratio=RATIO, ignored_layers=[model.fc]
-        )
-
-    times, left = [], 0.0
-    for _ in range(ROUNDS):
-        model = build()
-        dense, _ = tp.utils.count_ops_and_params(model, example)
-        begin = time.perf_counter()
-        made = pruner(model)
-        middle = time.perf_counter()
-        made.step()
-        times.append((middle - begin, time.perf_counter() - middle))
-        left = tp.utils.count_ops_and_params(model, example)[0] / dense
-    analysis, pruning = (statistics.median(part) for part in zip(*times, strict=True))
-    return {"analysis": analysis, "pruning": pruning, "macs_left": left}
+RATIO = 0.5
 
 
 def one_hot_export(model: keras.Model, ratio: float) -> keras.Model:
@@ -144,30 +87,22 @@ def latencies() -> dict[str, dict[str, float]]:
         save_sparse(models["weights zeroed"], paths["weights zeroed, sparse encoding"])
         found = export.measure(paths, rounds=10, seconds=120.0)
         sizes = {name: path.stat().st_size for name, path in paths.items()}
-    macs = {name: cost.macs(model) / cost.macs(dense) for name, model in models.items()}
-    return {
-        name: {"ms": row.median, "bytes": sizes[name], "macs_share": macs.get(name, share)}
-        for name, row in found.items()
-    }
+    # Dense kernels multiply by zeros too, so of zeroed weights the share of MACs says nothing.
+    macs = {name: cost.macs(model) / cost.macs(dense) for name, model in models.items() if name != "weights zeroed"}
+    left = {name: {"macs_left": macs[name]} if name in macs else {"weights_left": share} for name in found}
+    return {name: {"ms": row.median, "bytes": sizes[name], **left[name]} for name, row in found.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=pathlib.Path, help="write the figures as JSON")
     args = parser.parse_args()
-    steps = train_step.measured()
-    pruning = {"secateur": ours(), "Torch-Pruning": torch_pruning()}
-    for name, row in pruning.items():
-        if row:
-            print(f"ResNet-50, {name}: analysis {row['analysis']:.2f} s, pruning {row['pruning']:.2f} s, "
-                  f"{100 * row['macs_left']:.1f} % of the MACs left")  # fmt: skip
-        else:
-            print(f"ResNet-50, {name}: not installed")
-    found = latencies()
+    steps, pruning, found = train_step.measured(), peers_pruning.measured(), latencies()
     for name, row in found.items():
         faster = found["dense"]["ms"] / row["ms"]
+        left = ", ".join(f"{key} {row[key]:.2f}" for key in ("macs_left", "weights_left") if key in row)
         print(f"ResNet-18 at 224, {name:32} {row['ms']:7.2f} ms, {faster:.2f} times as fast, "
-              f"{100 * row['macs_share']:.0f} % of the MACs, {row['bytes'] / 1e6:.1f} MB")  # fmt: skip
+              f"{left}, {row['bytes'] / 1e6:.1f} MB")  # fmt: skip
     write(args.out, {"train_step": steps, "pruning_seconds": pruning, "latency": found})
 
 
