@@ -3,9 +3,9 @@
     .venv/bin/python benchmarks/peers.py --out results/peers.json
 
 Training steps are those of `train_step.py`. PyTorch takes part where `torch` is installed, Torch-Pruning where
-`torch_pruning` and `torchvision` are (`.venv/bin/pip install torch torchvision torch-pruning`). The predecessor's export
-is played by what it writes: in front of a convolution a 1x1 convolution that picks the kept inputs. Run it on an idle
-machine.
+`torch_pruning` and `torchvision` are (`.venv/bin/pip install torch torchvision torch-pruning`). The predecessor's
+export is played by what it writes: in front of a convolution a 1x1 convolution that picks the kept inputs. Run it on an
+idle machine.
 """
 
 import argparse

@@ -37,17 +37,19 @@ def train(task: Task, learner_name: str, config: Any, where: Where, how: How) ->
     run = run_of(task, learner_name, dataclasses.asdict(config), where, how, where.state_dir)
     result_path = run.directory / "result.json"
     with run.open():
-        result = export.read_result(result_path) if result_path.is_file() else {}
-        if not parallel.as_primary_sees(_has_all(result, how)):
+        result = parallel.from_primary(lambda: export.read_result(result_path) if result_path.is_file() else {})
+        if not _has_all(result, how):
             learner = entry.learner(config, task, run)
             learner.train()
+            run.stop_if_asked("the export")
             kept = {key: result[key] for key in controls.CONTROLS if key in result}
             result = _by_primary(
                 lambda: hand_over(task, learner_name, learner, run, where, _with_formats(how, result)) | kept,
                 result_path,
             )
         for name in how.controls if task.pretrained else ():
-            if not parallel.as_primary_sees(name in result):
+            if name not in result:
+                run.stop_if_asked(name)
                 pruned, nb_epochs = pathlib.Path(result["files"]["pruned"]["keras"]), sum(result["epochs"].values())
                 scores = controls.CONTROLS[name](task, pruned, nb_epochs, where, how)
                 result = _by_primary(functools.partial(operator.or_, result, {name: scores}), result_path)
@@ -59,11 +61,13 @@ def train(task: Task, learner_name: str, config: Any, where: Where, how: How) ->
 
 
 def _by_primary(make: Callable[[], dict], path: pathlib.Path) -> dict:
-    """A result that the primary worker makes and writes; the others wait and read it."""
-    if parallel.is_primary():
+    """A result that the primary worker makes and writes; the others wait for it."""
+
+    def made() -> dict:
         export.write_result(path, make())
-    parallel.barrier()
-    return export.read_result(path)
+        return export.read_result(path)
+
+    return parallel.from_primary(made)
 
 
 def _write_page(result: dict, folder: pathlib.Path) -> None:
@@ -146,7 +150,7 @@ def evaluate(task: Task, learner_name: str, config: Any, where: Where, how: How)
 def _dense_model(task: Task, where: Where, how: How) -> pathlib.Path:
     """The pretrained model's file; where there is none the dense model is trained now."""
     path = dense_path(task, where, how)
-    if parallel.as_primary_sees(path.is_file()):
+    if parallel.from_primary(path.is_file):
         print(f"starting from the pretrained model {path}", file=sys.stderr)
         return path
     # Runs side by side, as those of a search, must not each train one.
@@ -155,7 +159,7 @@ def _dense_model(task: Task, where: Where, how: How) -> pathlib.Path:
 
 
 def _made_dense_model(path: pathlib.Path, task: Task, where: Where, how: How) -> pathlib.Path:
-    if parallel.as_primary_sees(path.is_file()):  # another run made it in the meantime
+    if parallel.from_primary(path.is_file):  # another run made it in the meantime
         return path
     if task.start and not task.recipe.nb_epochs:
         _save_by_primary(task.start.load(), path)
@@ -168,4 +172,5 @@ def _made_dense_model(path: pathlib.Path, task: Task, where: Where, how: How) ->
     run = run_of(task, "full-prec", {}, where, how)
     with run.open():
         _save_by_primary(train_dense(task, task.load_data(), run), path)
+        run.stop_if_asked("the pruning")
     return path

@@ -69,9 +69,7 @@ def hash_of(config: dict) -> str:
 
 
 def _weights_hash(task: Task) -> str:
-    """Of the pretrained model's weights (its file also holds the time it was saved); "" where there is none."""
-    if not task.pretrained.is_file():
-        return ""
+    """Of the pretrained model's weights (its file also holds the time it was saved)."""
     return hash_of_weights(load_pretrained(task))
 
 

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
+from secateur.utils.errors import RunError
 from secateur.utils.files import write_atomically
 
 META = "__meta__"
 
 
 class DamagedCheckpoint(RuntimeError):
-    """A checkpoint that cannot be read or does not belong to this model."""
+    """A checkpoint whose bytes are not what was written."""
 
 
 def save(path: pathlib.Path, arrays: Mapping[str, np.ndarray], meta: dict) -> None:
@@ -30,9 +31,16 @@ def load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict]:
 
     Raises:
         DamagedCheckpoint: truncated, altered or not a checkpoint.
+        RunError: it cannot be read, which says nothing of what it holds.
     """
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be read ({error.strerror}): make it readable and run the same command"
+        ) from error
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         meta = json.loads(arrays.pop(META).tobytes())
     # Of many classes: an altered byte may ask for a feature of zip that is not there.
@@ -50,7 +58,7 @@ def assign(variables: Sequence[keras.Variable], arrays: Mapping[str, np.ndarray]
     """Set the variables from `arrays_of`'s names.
 
     Raises:
-        DamagedCheckpoint: another number of arrays or another shape: the checkpoint of another network.
+        RunError: another number of arrays or another shape: the checkpoint of another network.
     """
     ordered = [arrays[name] for name in sorted(arrays)]
     found, expected = [a.shape for a in ordered], [tuple(v.shape) for v in variables]
@@ -58,8 +66,9 @@ def assign(variables: Sequence[keras.Variable], arrays: Mapping[str, np.ndarray]
         differs = next(
             (f"{a} instead of {b}" for a, b in zip(found, expected, strict=False) if a != b), "another number"
         )
-        raise DamagedCheckpoint(
-            f"{source} belongs to another network: {len(found)} arrays for {len(expected)}, {differs}"
+        raise RunError(
+            f"{source} belongs to another network: {len(found)} arrays for {len(expected)}, {differs}; "
+            "choose another --log_dir"
         )
     for variable, value in zip(variables, ordered, strict=True):
         variable.assign(value)

@@ -9,9 +9,11 @@ builds against current TensorFlow.
 import functools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 
@@ -71,8 +73,10 @@ def broadcast(variables: Sequence[keras.Variable]) -> None:
     """Give all workers the values of the primary one."""
     if size() == 1:
         return
-    own = 1.0 if is_primary() else 0.0
-    floats = [tf.cast(tf.convert_to_tensor(v), tf.float64) * own for v in variables]
+    tensors = [tf.convert_to_tensor(v) for v in variables]
+    # Only numbers with a point are all-reduced everywhere; added to zeros they stay what they are.
+    floats = [value if value.dtype.is_floating else tf.cast(value, tf.float64) for value in tensors]
+    floats = floats if is_primary() else [tf.zeros_like(value) for value in floats]
     for variable, value in zip(variables, allreduce(floats), strict=True):
         variable.assign(tf.cast(value, variable.dtype))
 
@@ -90,9 +94,18 @@ def anywhere(flag: bool) -> bool:
     return float(total) > 0
 
 
-def as_primary_sees(flag: bool) -> bool:
-    """The primary worker's flag, on all of them."""
-    return anywhere(flag and is_primary())
+def from_primary(make: Callable[[], Any]) -> Any:
+    """What the primary worker makes (JSON-able), on all of them.
+
+    The others do not even look: on a network's file system who looks too early does not see a new file for a while.
+    """
+    if size() == 1:
+        return make()
+    text = json.dumps(make()).encode() if is_primary() else b""
+    (length,) = allreduce([tf.constant(len(text), tf.float64)])
+    letters = np.frombuffer(text.ljust(int(length), b"\0"), np.uint8)
+    (summed,) = allreduce([tf.constant(letters.astype(np.float32))])
+    return json.loads(summed.numpy().astype(np.uint8).tobytes())
 
 
 def _reduced(tensors: list[tf.Tensor], how: tf.distribute.ReduceOp) -> list[tf.Tensor]:

@@ -115,24 +115,26 @@ class Run:
             What `function` returned, now or in the run that was killed later.
         """
         path = self._state_directory / "stages" / f"{name}.npz" if key is None else self._shared_path(name, key, "npz")
-        if parallel.as_primary_sees(path.is_file()):
-            with contextlib.suppress(checkpoint.DamagedCheckpoint):
-                return self._restore_stage(name, path, variables)
-            self.say(f"{path} is damaged: the stage {name} runs again")
-        begin = time.monotonic()
-        output = function() or {} if parallel.is_primary() or not alone else {}
-        if parallel.is_primary():
+        meta = parallel.from_primary(lambda: self._restored_stage(name, path, variables))
+        if meta is None:
+            self.stop_if_asked(name)
+            begin = time.monotonic()
+            output = function() or {} if parallel.is_primary() or not alone else {}
             seconds = time.monotonic() - begin + self.seconds.get(name, 0.0)
-            self.seconds[name] = seconds
-            checkpoint.save(path, checkpoint.arrays_of(variables), {"output": output, "seconds": seconds})
-            # The last checkpoint stays until the next stage is done, in case what was just written gets damaged.
-            for other in self._stages_with_checkpoints():
-                self._forget_checkpoints(other, keep=1 if other == name else 0)
-        parallel.barrier()
-        if not parallel.is_primary():
-            return self._restore_stage(name, path, variables)
-        self._outputs[name] = output
-        return output
+            meta = parallel.from_primary(lambda: self._saved_stage(name, path, variables, output, seconds))
+        parallel.broadcast(variables)
+        self.seconds[name] = meta["seconds"]
+        self._outputs[name] = meta["output"]
+        return meta["output"]
+
+    def stop_if_asked(self, name: str) -> None:
+        """Between two stages, where nothing is lost.
+
+        Raises:
+            Stopped: SIGTERM came.
+        """
+        if parallel.anywhere(self.stop_requested):
+            raise Stopped(f"stopped before {name}: the same command continues there")
 
     def shared(self, name: str, key: object, function: Callable[[], Any]) -> Any:
         """A JSON-able value that runs beside this one find again by its key, such as a scan of the dense model.
@@ -156,12 +158,27 @@ class Run:
         """What the stages so far returned under a key, by stage."""
         return {name: output[key] for name, output in self._outputs.items() if key in output}
 
-    def _restore_stage(self, name: str, path: pathlib.Path, variables: Sequence[keras.Variable]) -> dict:
-        arrays, meta = checkpoint.load(path)
+    def _restored_stage(self, name: str, path: pathlib.Path, variables: Sequence[keras.Variable]) -> dict | None:
+        """What the stage left behind, its variables set; None if it has to run."""
+        if not path.is_file():
+            return None
+        try:
+            arrays, meta = checkpoint.load(path)
+        except checkpoint.DamagedCheckpoint:
+            self.say(f"{path} is damaged: the stage {name} runs again")
+            return None
         checkpoint.assign(variables, arrays, path)
-        self.seconds[name] = meta["seconds"]
-        self._outputs[name] = meta["output"]
-        return meta["output"]
+        return meta
+
+    def _saved_stage(
+        self, name: str, path: pathlib.Path, variables: Sequence[keras.Variable], output: dict, seconds: float
+    ) -> dict:
+        meta = {"output": output, "seconds": seconds}
+        checkpoint.save(path, checkpoint.arrays_of(variables), meta)
+        # The last checkpoint stays until the next stage is done, in case what was just written gets damaged.
+        for other in self._stages_with_checkpoints():
+            self._forget_checkpoints(other, keep=1 if other == name else 0)
+        return meta
 
     def save_checkpoint(self, stage: str, step: int, variables: Sequence[keras.Variable], seconds: float) -> None:
         """Keep the state after `step` steps of `stage`; the last two are kept."""
@@ -172,15 +189,25 @@ class Run:
         self._forget_checkpoints(stage, keep=CHECKPOINTS_KEPT)
 
     def restore_checkpoint(self, stage: str, variables: Sequence[keras.Variable]) -> int:
-        """Load the newest readable checkpoint of `stage` into the variables; the steps it has done, 0 without one."""
+        """Load the newest readable checkpoint of `stage` into the variables; the steps it has done, 0 without one.
+
+        Raises:
+            RunError: a file that cannot be read, or the checkpoint of another network.
+        """
+        done = parallel.from_primary(lambda: self._restored_step(stage, variables))
+        if done:
+            parallel.broadcast(variables)
+        return done
+
+    def _restored_step(self, stage: str, variables: Sequence[keras.Variable]) -> int:
         for path in reversed(self._checkpoints(stage)):
             try:
                 arrays, meta = checkpoint.load(path)
-                checkpoint.assign(variables, arrays, path)
             except checkpoint.DamagedCheckpoint as error:
                 self.say(f"{error}: using the one before")
                 self._set_aside(path)
                 continue
+            checkpoint.assign(variables, arrays, path)
             self.say(f"{stage}: continues at step {meta['step']}")
             self.seconds[stage] = meta["seconds"]
             self._drop_metrics_after(stage, meta["step"])
@@ -230,9 +257,8 @@ class Run:
 
     def _set_aside(self, path: pathlib.Path) -> None:
         """A damaged checkpoint must not count among those that are kept."""
-        if parallel.is_primary():
-            with contextlib.suppress(OSError):
-                path.rename(path.with_suffix(".damaged"))
+        with contextlib.suppress(OSError):
+            path.rename(path.with_suffix(".damaged"))
 
     def _forget_checkpoints(self, stage: str, keep: int) -> None:
         paths = self._checkpoints(stage)
@@ -242,7 +268,7 @@ class Run:
     def _drop_metrics_after(self, stage: str, step: int) -> None:
         """Leave out the lines that a killed run wrote after its last checkpoint: they will be written again."""
         path = self.directory / "metrics.jsonl"
-        if not path.is_file() or not parallel.is_primary():
+        if not path.is_file():
             return
         lines = path.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if _keeps(line, stage, step)]

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from secateur.training import checkpoint
+from secateur.utils.errors import RunError
 
 
 def variables(*shapes):
@@ -54,5 +55,5 @@ def test_altered_bytes_are_noticed_or_harmless(tmp_path):
 )
 def test_checkpoint_of_another_network(shapes, says):
     arrays = checkpoint.arrays_of(variables((2, 3), (4,)))
-    with pytest.raises(checkpoint.DamagedCheckpoint, match=f"c belongs to another network.*{says}"):
+    with pytest.raises(RunError, match=f"c belongs to another network.*{says}"):
         checkpoint.assign(variables(*shapes), arrays, "c")

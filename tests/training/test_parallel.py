@@ -31,12 +31,23 @@ rank = parallel.rank()
 found = {"rank": rank, "size": parallel.size(), "primary": parallel.is_primary(), "local": parallel.local_rank()}
 found["mean"] = [float(v) for v in tf.function(parallel.average)([tf.constant(1.0 + rank), tf.constant(3.0)])]
 found["sum"] = [float(v) for v in parallel.allreduce([tf.constant(1.0 + rank)])]
-found["anywhere"] = [parallel.anywhere(rank == 1), parallel.anywhere(False), parallel.as_primary_sees(rank == 1)]
+found["anywhere"] = [parallel.anywhere(rank == 1), parallel.anywhere(False)]
+found["from_primary"] = parallel.from_primary(lambda: {"rank": rank, "text": "ä" * 40, "none": None})
 variable = keras.Variable(np.full(2, 5.0 + rank))
 batches = lambda first: tf.data.Dataset.from_tensors((0, 0)).repeat()
 run = Run(pathlib.Path(sys.argv[1]).parent, {})
 fit(lambda *_: {"loss": tf.constant(0.0)}, batches, 1, run, "s", [variable, keras.Variable(3, dtype="uint32")])
 found["begun"] = variable.numpy().tolist()
+# Only the primary worker has files; what it finds there the others get from it.
+variable.assign(np.full(2, 7.0 + rank))
+run.stage("done", lambda: {"kept": [1, 2]}, [variable])
+variable.assign(np.zeros(2))
+other = Run(pathlib.Path(sys.argv[1]).parent / ("." if rank == 0 else "empty"), {})
+found["restored"] = [other.stage("done", lambda: sys.exit("it ran again"), [variable]), variable.numpy().tolist()]
+if rank == 0:
+    run.save_checkpoint("half", 3, [keras.Variable(np.full(2, 9.0))], 1.0)
+parallel.barrier()
+found["checkpoint"] = [other.restore_checkpoint("half", [variable]), variable.numpy().tolist()]
 model = to_training(resnet((8, 8, 1), 3, 8, (4, 6, 8)), "float32")
 step = train_step(model, sgd(Recipe(1, 0.1, 1, 0.1), 0.05), cross_entropy, 1e-4)
 generator = np.random.default_rng(rank)
@@ -71,7 +82,7 @@ def test_one_process_is_a_cluster_of_one():
     assert parallel.average(tensors) is tensors
     assert parallel.allreduce(tensors) is tensors
     assert parallel.anywhere(True)
-    assert not parallel.as_primary_sees(False)
+    assert parallel.from_primary(lambda: tensors) is tensors
     parallel.barrier()
 
 
@@ -96,9 +107,16 @@ def test_two_workers_meet(workers):
         assert found["size"] == 2
         assert found["mean"] == [1.5, 3.0]
         assert found["sum"] == [3.0]
-        assert found["anywhere"] == [True, False, False]
+        assert found["anywhere"] == [True, False]
+        assert found["from_primary"] == {"rank": 0, "text": "ä" * 40, "none": None}
         # A stage begins with the primary worker's variables.
         assert found["begun"] == [5.0, 5.0]
+
+
+def test_who_finds_no_files_gets_what_the_primary_worker_has(workers):
+    for found in workers:
+        assert found["restored"] == [{"kept": [1, 2]}, [7.0, 7.0]]
+        assert found["checkpoint"] == [3, [9.0, 9.0]]
 
 
 def test_synchronized_norms_make_one_batch_of_two(workers):

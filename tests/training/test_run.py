@@ -1,11 +1,14 @@
+import errno
 import json
 import os
+import pathlib
 import signal
 
 import keras
 import numpy as np
 import pytest
 
+from secateur.training.run import Stopped
 from secateur.utils.errors import RunError
 from tests.training.helpers import Run, open_run
 
@@ -76,11 +79,42 @@ def test_a_damaged_stage_goes_on_from_its_last_checkpoint(tmp_path):
     assert not list((tmp_path / "checkpoints").rglob("*.npz"))
 
 
-def test_a_checkpoint_of_another_network_is_reported(tmp_path, capsys):
+def test_a_checkpoint_of_another_network_is_refused_and_stays(tmp_path):
     run = open_run(tmp_path)
     run.save_checkpoint("s", 5, [keras.Variable(np.zeros(3))], 1.0)
-    assert run.restore_checkpoint("s", [keras.Variable(np.zeros(4))]) == 0
-    assert "belongs to another network" in capsys.readouterr().err
+    with pytest.raises(RunError, match=r"belongs to another network: 1 arrays for 1, .* choose another --log_dir"):
+        run.restore_checkpoint("s", [keras.Variable(np.zeros(4))])
+    assert run.restore_checkpoint("s", [keras.Variable(np.zeros(3))]) == 5
+
+
+def test_a_file_that_cannot_be_read_is_no_damaged_one(tmp_path, monkeypatch):
+    run, variable = open_run(tmp_path), keras.Variable(2.0)
+    run.stage("done", lambda: None, [variable])
+    run.save_checkpoint("s", 5, [variable], 1.0)
+    message = r"cannot be read \(Input/output error\): make it readable"
+    with monkeypatch.context() as patch:
+        patch.setattr(pathlib.Path, "read_bytes", refused)
+        with pytest.raises(RunError, match=message):
+            run.restore_checkpoint("s", [variable])
+        with pytest.raises(RunError, match=message):
+            run.stage("done", lambda: None, [variable])
+    assert run.restore_checkpoint("s", [variable]) == 5
+
+
+def refused(path):
+    raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+
+def test_sigterm_between_two_stages_is_heard(tmp_path):
+    calls = []
+    with open_run(tmp_path).open() as run:
+        run.stage("one", lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(Stopped, match="stopped before two: the same command continues there"):
+            run.stage("two", lambda: calls.append("two"))
+    with open_run(tmp_path).open() as run:
+        run.stage("one", lambda: calls.append("one"))
+        run.stage("two", lambda: calls.append("two"))
+    assert calls == ["two"]
 
 
 def test_metrics_after_the_checkpoint_are_written_once(tmp_path):
