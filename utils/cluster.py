@@ -13,6 +13,7 @@ from secateur.utils.errors import RunError
 # The variable that says which cluster's own variables a worker reads.
 MARK = "SECATEUR_CLUSTER"
 PORT = 20_000
+PORTS_OF_A_JOB = 64
 
 
 class Job(NamedTuple):
@@ -61,7 +62,8 @@ def _slurm(environment: Mapping[str, str]) -> tuple[int, int, list[str]]:
     """Ranks go through the nodes in blocks, as the job script asks; each has a port of its own, on whatever node."""
     hosts = _hosts(environment["SLURM_STEP_NODELIST"])
     counts = tasks_per_node(environment["SLURM_STEP_TASKS_PER_NODE"])
-    first = PORT + int(environment["SLURM_JOB_ID"]) % 10_000
+    # Jobs that share a node have mostly numbers close to each other.
+    first = PORT + int(environment["SLURM_JOB_ID"]) % 150 * PORTS_OF_A_JOB
     places = [host for host, count in zip(hosts, counts, strict=True) for _ in range(count)]
     addresses = [f"{host}:{first + rank}" for rank, host in enumerate(places)]
     return int(environment["SLURM_PROCID"]), int(environment["SLURM_LOCALID"]), addresses
@@ -71,9 +73,11 @@ def _hosts(nodes: str) -> list[str]:
     """The names behind Slurm's `n[0-1]`."""
     if "[" not in nodes:
         return nodes.split(",")
-    return subprocess.run(
-        ["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True
-    ).stdout.split()
+    command = ["scontrol", "show", "hostnames", nodes]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise RunError(f"{' '.join(command)} fails ({error}): put Slurm's programs on the PATH of its nodes") from error
 
 
 def tasks_per_node(text: str) -> list[int]:

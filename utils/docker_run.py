@@ -10,13 +10,13 @@ import pathlib
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import docker
 
 from secateur.utils.errors import RunError, UsageError
-from secateur.utils.gpus import idle_gpus
+from secateur.utils.gpus import has_nvidia_smi, idle_gpus
 from secateur.utils.launch import ROOT, parse
 from secateur.utils.paths import data_dir_for
 
@@ -34,7 +34,6 @@ LINES_OF_A_FAILED_BUILD = 15
 TIMEOUT_SECONDS = 900
 # NCCL needs more than the engine's 64 MB.
 SHARED_MEMORY = "1g"
-
 
 HELP = {"-h", "--help"}
 USAGE = (
@@ -74,13 +73,14 @@ def plan_for(argv: Sequence[str], has_nvidia: bool) -> Plan:
     own, rest = _own_flags(argv)
     launch = parse(rest)
     several = launch.device == "auto" and launch.nb_gpus > 1
-    if not has_nvidia and (several or launch.device == "gpu"):
-        flag = f"-n={launch.nb_gpus}" if several else "--device=gpu"
+    idle = launch.device == "auto" and has_nvidia_smi()
+    if not has_nvidia and (several or idle or launch.device == "gpu"):
+        reason = f"-n={launch.nb_gpus}" if several else "this machine has GPUs" if idle else "--device=gpu"
         raise UsageError(
-            f"{flag}: the docker engine has no NVIDIA runtime; install the NVIDIA Container Toolkit, or run with "
+            f"{reason}: the docker engine has no NVIDIA runtime; install the NVIDIA Container Toolkit, or run with "
             "--device=cpu"
         )
-    gpus = has_nvidia and launch.device != "cpu"
+    on_gpus = has_nvidia and launch.device != "cpu"
     flags = _flags(launch.arguments)
     data = data_dir_for(_dataset(launch.script), flags.get("data_dir_local"), pathlib.Path("path.conf"))
     # In the container the home folder is another one.
@@ -97,10 +97,10 @@ def plan_for(argv: Sequence[str], has_nvidia: bool) -> Plan:
         script = f"{HOME}/{own_script.relative_to(ROOT)}"
     else:
         mounts.setdefault(str(own_script.parent), "ro")
-    variant = "gpu" if gpus else "cpu"
+    variant = "gpu" if on_gpus else "cpu"
     command = ["-n", str(launch.nb_gpus), f"--device={variant}", script, *arguments]
     image = f"secateur:{variant}-{_digest(own['--base'])}"
-    return Plan(image, variant, command, mounts, gpus, own["--network"], own["--base"])
+    return Plan(image, variant, command, mounts, on_gpus, own["--network"], own["--base"])
 
 
 def _own_flags(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -221,6 +221,12 @@ def build_image(client: docker.DockerClient, plan: Plan) -> None:
         raise RunError(f"the image could not be built ({error.explanation})") from None
 
 
+def _user(environment: Mapping[str, str]) -> str:
+    """Who runs in the container and owns what it writes: this user, also behind sudo."""
+    own = {"SUDO_UID": os.getuid(), "SUDO_GID": os.getgid()}
+    return ":".join(str(environment.get(name, number)) for name, number in own.items())
+
+
 def run(client: docker.DockerClient, plan: Plan) -> int:
     """Run the container to its end and return its exit code; Ctrl-C and SIGTERM reach the program inside."""
     for path, mode in plan.mounts.items():
@@ -230,7 +236,7 @@ def run(client: docker.DockerClient, plan: Plan) -> int:
     settings: dict[str, Any] = {
         "volumes": {path: {"bind": path, "mode": mode} for path, mode in plan.mounts.items()},
         "working_dir": str(pathlib.Path.cwd()),
-        "user": f"{os.getuid()}:{os.getgid()}",
+        "user": _user(os.environ),
         "environment": {"HOME": "/tmp"},
         "device_requests": requests,
         "security_opt": ["no-new-privileges"],

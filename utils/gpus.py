@@ -13,13 +13,18 @@ IDLE_BELOW = 0.5
 MARK = "SECATEUR_GPU"
 
 
+def has_nvidia_smi() -> bool:
+    """Whether this machine has NVIDIA's driver, and so GPUs."""
+    return shutil.which(QUERY[0]) is not None
+
+
 def idle_gpus() -> list[int] | None:
     """Indices of the idle GPUs, least used first; None on a machine without nvidia-smi.
 
     Raises:
         RunError: nvidia-smi is there but fails.
     """
-    if shutil.which(QUERY[0]) is None:
+    if not has_nvidia_smi():
         return None
     try:
         answer = subprocess.run(QUERY, capture_output=True, text=True, check=True, timeout=60).stdout

@@ -12,8 +12,16 @@ from secateur.utils.launch import ROOT
 HOME = "/opt/secateur"
 # Of the user in the image.
 USER = 1000
-# Pods that fail are started again so often in all; each start goes on from the newest checkpoint.
+# So often a worker may fail; the next pod in its place goes on from the newest checkpoint.
 BACKOFF_LIMIT = 100
+# Of a command that cannot be carried out, however often.
+USAGE_ERROR = 2
+ENDS_AT_ONCE = {
+    "action": "FailJob",
+    "onExitCodes": {"containerName": "worker", "operator": "In", "values": [USAGE_ERROR]},
+}
+# Preempted, or its node was drained.
+DOES_NOT_COUNT = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
 
 
 def submission(job: Job) -> tuple[list[str], str]:
@@ -46,9 +54,14 @@ def _job(job: Job) -> dict:
     volumes = [_volume(text) for text in job.volumes]
     pod = {
         "subdomain": job.name,
-        "restartPolicy": "OnFailure",
-        # So that the image's user may write to the volumes.
-        "securityContext": {"fsGroup": USER},
+        "restartPolicy": "Never",
+        # The group lets the image's user write to the volumes.
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
         "containers": [_container(job, volumes)],
         "volumes": [{"name": claim, "persistentVolumeClaim": {"claimName": claim}} for claim, _ in volumes],
     }
@@ -56,7 +69,9 @@ def _job(job: Job) -> dict:
         "completions": job.nb_workers,
         "parallelism": job.nb_workers,
         "completionMode": "Indexed",
-        "backoffLimit": BACKOFF_LIMIT,
+        # One worker's fault ends all of them, and each counts.
+        "backoffLimit": BACKOFF_LIMIT * job.nb_workers,
+        "podFailurePolicy": {"rules": [ENDS_AT_ONCE, DOES_NOT_COUNT]},
         "template": {"metadata": {"labels": {"job-name": job.name}}, "spec": pod},
     }
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": job.name}, "spec": spec}

@@ -38,9 +38,10 @@ class Tee:
         self._stream, self._log = stream, log
 
     def write(self, text: str) -> int:
-        """Write to both."""
+        """Write to both; a log that cannot be written, as on a full disk, must not hide what the stream has to say."""
         if not text.startswith("\r"):
-            self._log.write(text)
+            with contextlib.suppress(OSError):
+                self._log.write(text)
         return self._stream.write(text)
 
     def __getattr__(self, name: str) -> Any:

@@ -25,7 +25,7 @@ KUBERNETES = {
 def test_slurms_ranks_go_through_the_nodes_in_blocks():
     found = cluster.worker_environment(SLURM)
     place = json.loads(found["TF_CONFIG"])
-    assert place["cluster"]["worker"] == ["n1:21234", "n1:21235", "n7:21236"]
+    assert place["cluster"]["worker"] == ["n1:22176", "n1:22177", "n7:22178"]
     assert place["task"] == {"type": "worker", "index": 2}
     assert found["LOCAL_RANK"] == "0"
 
@@ -37,7 +37,7 @@ def test_a_range_of_nodes_is_expanded_by_slurm(monkeypatch):
 
     monkeypatch.setattr(cluster.subprocess, "run", scontrol)
     wide = SLURM | {"SLURM_STEP_NODELIST": "n[1-2]", "SLURM_STEP_TASKS_PER_NODE": "1(x2)", "SLURM_PROCID": "1"}
-    assert json.loads(cluster.worker_environment(wide)["TF_CONFIG"])["cluster"]["worker"] == ["n1:21234", "n2:21235"]
+    assert json.loads(cluster.worker_environment(wide)["TF_CONFIG"])["cluster"]["worker"] == ["n1:22176", "n2:22177"]
 
 
 @pytest.mark.parametrize(("text", "counts"), [("1", [1]), ("2(x3),1", [2, 2, 2, 1]), ("4,2(x2)", [4, 2, 2])])
@@ -67,3 +67,18 @@ def test_what_makes_a_process_a_worker(monkeypatch):
     assert not cluster.is_worker()
     monkeypatch.setenv(cluster.MARK, "slurm")
     assert cluster.is_worker()
+
+
+def test_a_node_without_slurms_programs_is_told(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(RunError, match=r"scontrol show hostnames n\[1-2\] fails .*put Slurm's programs on the PATH"):
+        cluster.worker_environment(SLURM | {"SLURM_STEP_NODELIST": "n[1-2]"})
+
+
+def test_neighbouring_jobs_of_a_node_have_other_ports():
+    ports = []
+    for number in range(31_234, 31_244):
+        place = SLURM | {"SLURM_JOB_ID": str(number)}
+        workers = json.loads(cluster.worker_environment(place)["TF_CONFIG"])["cluster"]["worker"]
+        ports += [address.rpartition(":")[2] for address in workers]
+    assert len(set(ports)) == len(ports)

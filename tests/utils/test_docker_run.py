@@ -163,6 +163,19 @@ def test_gpus_are_passed_through_where_the_engine_has_them(engine):
     assert created["Cmd"][2] == "--device=gpu"
 
 
+def test_a_machine_with_gpus_does_not_fall_back_to_its_cpu_in_silence(monkeypatch):
+    monkeypatch.setattr(docker_run, "has_nvidia_smi", lambda: True)
+    with pytest.raises(UsageError, match="this machine has GPUs: the docker engine has no NVIDIA runtime"):
+        docker_run.plan_for([SCRIPT], has_nvidia=False)
+    assert docker_run.plan_for(["--device=cpu", SCRIPT], has_nvidia=False).command[2] == "--device=cpu"
+
+
+def test_who_uses_sudo_owns_what_the_container_writes(monkeypatch):
+    monkeypatch.setattr(docker_run.os, "getuid", lambda: 0)
+    assert docker_run._user({"SUDO_UID": "1001", "SUDO_GID": "1002"}) == "1001:1002"
+    assert docker_run._user({}).startswith("0:")
+
+
 @pytest.mark.parametrize("flag", ["--device=gpu", "-n=4"])
 def test_gpus_that_the_engine_does_not_have_are_an_error(flag):
     with pytest.raises(UsageError, match=f"{flag}: the docker engine has no NVIDIA runtime.*--device=cpu"):

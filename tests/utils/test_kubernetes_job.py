@@ -49,12 +49,24 @@ def test_workers_are_indexed_and_found_by_name():
     assert environment == {"SECATEUR_CLUSTER": "kubernetes", "SECATEUR_JOB": "prune", "SECATEUR_WORKERS": "4"}
 
 
+def test_faults_count_by_worker_and_usage_errors_end_the_job():
+    spec = items()["Job"]["spec"]
+    assert spec["backoffLimit"] == 4 * kubernetes_job.BACKOFF_LIMIT
+    # The API admits such a policy only for pods that are not restarted in place.
+    assert spec["template"]["spec"]["restartPolicy"] == "Never"
+    ends, ignored = spec["podFailurePolicy"]["rules"]
+    assert (ends["action"], ends["onExitCodes"]["values"]) == ("FailJob", [2])
+    assert ends["onExitCodes"]["containerName"] == spec["template"]["spec"]["containers"][0]["name"]
+    assert (ignored["action"], ignored["onPodConditions"][0]["type"]) == ("Ignore", "DisruptionTarget")
+
+
 def test_resources_folders_and_privileges():
     (container,) = items()["Job"]["spec"]["template"]["spec"]["containers"]
     assert container["resources"]["limits"] == {"nvidia.com/gpu": "1"}
     assert {mount["mountPath"] for mount in container["volumeMounts"]} == {"/data", "/logs"}
     assert container["workingDir"] == "/data"
-    assert items()["Job"]["spec"]["template"]["spec"]["securityContext"] == {"fsGroup": 1000}
+    pod = items()["Job"]["spec"]["template"]["spec"]["securityContext"]
+    assert (pod["runAsNonRoot"], pod["runAsUser"], pod["fsGroup"]) == (True, 1000, 1000)
     assert container["args"][-2:] == ["--learner=fcf", "--data_dir_local=/data"]
     assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     (alone,) = items(JOB._replace(device="cpu"))["Job"]["spec"]["template"]["spec"]["containers"]

@@ -1,10 +1,12 @@
+import errno
+import io
 import os
 import subprocess
 import sys
 
 import pytest
 
-from secateur.utils.streams import quiet
+from secateur.utils.streams import Tee, quiet
 
 
 def test_swallows_what_goes_to_the_descriptors_and_gives_them_back(capfd):
@@ -27,3 +29,18 @@ def test_tensorflow_is_imported_without_a_word():
     environment = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
     assert (done.stdout, done.stderr) == ("ready\n", "")
+
+
+class Full(io.StringIO):
+    """A log on a disk that is full."""
+
+    def write(self, text):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("log", [io.StringIO(), Full()])
+def test_what_is_written_reaches_the_stream_whatever_becomes_of_the_log(log):
+    stream = io.StringIO()
+    print("error: the disk is full", file=Tee(stream, log))
+    assert stream.getvalue() == "error: the disk is full\n"
+    assert log.getvalue() == ("" if isinstance(log, Full) else stream.getvalue())
