@@ -91,18 +91,25 @@ class BatchedDataset:
     def train_batches(
         self, batch_size: int, seed: int, first_step: int = 0, rank: int = 0, size: int = 1
     ) -> tf.data.Dataset:
-        """Endless batches from number `first_step` on; what is left over at the end of an epoch is dropped."""
+        """Endless batches from number `first_step` on; what is left over at the end of an epoch is dropped.
+
+        Raises:
+            UsageError: a batch larger than the data, or a pipeline on several workers.
+        """
         if self._arrays:
             return self._arrays.train_batches(batch_size, seed, first_step, rank, size)
-        if self.nb_train < batch_size * size:
+        if size > 1:
             raise UsageError(
-                f"batch size {batch_size} on {size} worker(s): {self.name} has only {self.nb_train} training pictures; "
-                "choose a smaller --batch_size"
+                f"{self.name}: a tf.data pipeline may give its pictures in another order on each of the {size} "
+                "workers, which could not share them: give arrays, or run one worker"
             )
-        epoch = self._train.singles.batch(batch_size * size, drop_remainder=True)
-        own = epoch.map(lambda images, labels: (images[rank::size], labels[rank::size]))
-        per_epoch = self.nb_train // (batch_size * size)
-        return own.repeat().skip(first_step % per_epoch).prefetch(2)
+        if self.nb_train < batch_size:
+            raise UsageError(
+                f"batch size {batch_size}: {self.name} has only {self.nb_train} training pictures; choose a smaller "
+                "--batch_size"
+            )
+        epoch = self._train.singles.batch(batch_size, drop_remainder=True)
+        return epoch.repeat().skip(first_step % (self.nb_train // batch_size)).prefetch(2)
 
     def eval_batches(self, batch_size: int, nb_pictures: int | None = None) -> tf.data.Dataset:
         """Validation batches in order; the last one may be smaller."""

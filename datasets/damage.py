@@ -25,6 +25,7 @@ class Damage:
     def __init__(self, limit: int = LIMIT):
         self.names: list[str] = []
         self.limit = limit
+        self._gone = ""
 
     def note(self, name: str, what: str) -> None:
         """Name it once.
@@ -38,7 +39,9 @@ class Damage:
         self.check()
 
     def check(self) -> None:
-        """Raises a RunError if more is broken than the limit allows."""
+        """Raises a RunError if a file is gone, or more is broken than the limit allows."""
+        if self._gone:
+            raise RunError(self._gone)
         if len(self.names) > self.limit:
             raise RunError(
                 f"more than {self.limit} pictures or shards are broken, {', '.join(self.names[:3])} among them: "
@@ -52,8 +55,17 @@ class Damage:
         return np.bool_(True)
 
     def nb_whole_records(self, path: bytes) -> np.int64:
-        """Records of a file before the place where it was cut off; notes a file that was."""
-        name, whole = os.fsdecode(path), 0
+        """Records of a file before the place where it was cut off; notes a file that was, and one that is gone."""
+        name = os.fsdecode(path)
+        try:
+            return np.int64(self._nb_whole_records(name))
+        except OSError as error:
+            # Of what is raised inside a data set only a few letters come out of it.
+            self._gone = f"{name} cannot be read any more ({error.strerror}): bring it back and run the same command"
+            raise
+
+    def _nb_whole_records(self, name: str) -> int:
+        whole = 0
         # Nothing but the headers is read, and no buffer around them.
         with pathlib.Path(name).open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
@@ -65,4 +77,4 @@ class Damage:
                     break
                 file.seek(end)
                 whole += 1
-        return np.int64(whole)
+        return whole

@@ -180,6 +180,8 @@ class _Watched:
             yield from self._batches
         except tf.errors.DataLossError:
             raise RunError(f"{self._altered()} is altered: delete it and make it again") from None
+        except tf.errors.NotFoundError as error:
+            raise RunError(f"{error.message[:200]}: bring it back and run the same command") from None
         except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
             self._data.damage.check()
             raise RunError(

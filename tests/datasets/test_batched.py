@@ -32,10 +32,12 @@ def test_batches_go_on_where_a_killed_run_stopped(first):
     np.testing.assert_array_equal(found, expected)
 
 
-def test_workers_share_a_batch():
-    parts = [next(iter(dataset().train_batches(3, 0, rank=rank, size=2)))[1] for rank in range(2)]
-    whole = next(iter(dataset().train_batches(6, 0)))[1]
+def test_workers_share_a_batch_of_arrays_and_no_pipeline():
+    parts = [next(iter(of_arrays().train_batches(3, 0, rank=rank, size=2)))[1] for rank in range(2)]
+    whole = next(iter(of_arrays().train_batches(6, 0)))[1]
     assert sorted(np.concatenate(parts)) == sorted(whole.numpy())
+    with pytest.raises(UsageError, match=r"another order on each of the 2 workers.*give arrays, or run one worker"):
+        dataset().train_batches(3, 0, rank=1, size=2)
 
 
 def of_arrays(images=IMAGES, labels=LABELS) -> BatchedDataset:
@@ -105,7 +107,9 @@ def test_its_identity_follows_what_is_there():
 
 def test_too_few_pictures():
     for data in (dataset(), of_arrays()):
-        with pytest.raises(UsageError, match=r"batch size 15 on 1 worker.*only 14 training pictures; choose a smaller"):
+        with pytest.raises(
+            UsageError, match=r"batch size 15: own data has only 14 training pictures; choose a smaller"
+        ):
             data.train_batches(15, seed=0)
     with pytest.raises(UsageError, match="the validation data are empty"):
         BatchedDataset((IMAGES, LABELS), (IMAGES[:0], LABELS[:0]))

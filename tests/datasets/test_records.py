@@ -1,3 +1,4 @@
+import itertools
 import pathlib
 
 import numpy as np
@@ -67,6 +68,15 @@ def test_records_of_something_else(tmp_path):
         writer.write(b"no picture at all")
     with pytest.raises(RunError, match="a record of ILSVRC-12 is not a picture with its label"):
         list(data.eval_batches(2))
+
+
+def test_shards_that_vanish_are_named_with_what_to_do(tmp_path):
+    data = broken_shards(tmp_path, count=0)
+    batches = iter(data.train_batches(2, seed=3))
+    next(batches)
+    pathlib.Path(data.train_shards[0]).unlink()
+    with pytest.raises(RunError, match=r"train-00000-of-00001 cannot be read any more \(No such file.*: bring it back"):
+        list(itertools.islice(batches, 20))
 
 
 @pytest.mark.parametrize("first", [1, 4, 6])
