@@ -105,8 +105,8 @@ class BatchedDataset:
             )
         if self.nb_train < batch_size:
             raise UsageError(
-                f"batch size {batch_size}: {self.name} has only {self.nb_train} training pictures; choose a smaller "
-                "--batch_size"
+                f"batch size {batch_size} on 1 worker(s): {self.name} has only {self.nb_train} training pictures; "
+                "choose a smaller --batch_size"
             )
         epoch = self._train.singles.batch(batch_size, drop_remainder=True)
         return epoch.repeat().skip(first_step % (self.nb_train // batch_size)).prefetch(2)

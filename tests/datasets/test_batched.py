@@ -107,9 +107,7 @@ def test_its_identity_follows_what_is_there():
 
 def test_too_few_pictures():
     for data in (dataset(), of_arrays()):
-        with pytest.raises(
-            UsageError, match=r"batch size 15: own data has only 14 training pictures; choose a smaller"
-        ):
+        with pytest.raises(UsageError, match=r"batch size 15 on 1 worker.*only 14 training pictures; choose a smaller"):
             data.train_batches(15, seed=0)
     with pytest.raises(UsageError, match="the validation data are empty"):
         BatchedDataset((IMAGES, LABELS), (IMAGES[:0], LABELS[:0]))
