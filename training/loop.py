@@ -20,7 +20,10 @@ Callback = Callable[[int], None]
 
 
 class NonFiniteLoss(RunError):
-    """The loss became infinite or not a number."""
+    """The loss, or what its last step made of the weights, became infinite or not a number."""
+
+
+REMEDY = "the checkpoint before is kept; lower the learning rate or choose --mixed_precision float32"
 
 
 def fit(
@@ -66,6 +69,8 @@ def fit(
             due = run.checkpoint_due(done, saved) or stop or done == nb_steps
             if due or done % run.summ_step == 0:
                 progress.show(done, _close(window, run, stage, done))
+            if due:
+                _refuse_broken(variables, stage, done)
             if due and done < nb_steps:
                 run.save_checkpoint(stage, done, variables, earlier + time.monotonic() - begin)
                 saved = time.monotonic()
@@ -93,15 +98,19 @@ def _stop_requested(run: Run, done: int) -> bool:
     return done % STEPS_BETWEEN_QUESTIONS == 0 and parallel.anywhere(run.stop_requested)
 
 
+def _refuse_broken(variables: Sequence[keras.Variable], stage: str, done: int) -> None:
+    """The loss is that before the last step: a state that is saved must be good behind it, or no run could go on."""
+    for variable in variables:
+        if variable.value.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(variable.value))):
+            raise NonFiniteLoss(f"{stage}: {variable.path} is not finite after step {done}: {REMEDY}")
+
+
 def _close(window: list[dict[str, tf.Tensor]], run: Run, stage: str, done: int) -> dict[str, float]:
     """Mean metrics of the steps since the last call; they are fetched, checked and logged here, not in every step."""
     metrics = {name: float(np.mean([float(m[name]) for m in window])) for name in window[0]}
     first = done - len(window) + 1
     window.clear()
     if not np.isfinite(metrics["loss"]):
-        raise NonFiniteLoss(
-            f"{stage}: the loss is {metrics['loss']} between steps {first} and {done}: the checkpoint before is kept; "
-            "lower the learning rate or choose --mixed_precision float32"
-        )
+        raise NonFiniteLoss(f"{stage}: the loss is {metrics['loss']} between steps {first} and {done}: {REMEDY}")
     run.log(stage, done, metrics)
     return metrics

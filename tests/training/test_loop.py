@@ -82,6 +82,20 @@ def test_kill_goes_back_to_the_last_checkpoint(tmp_path):
     assert lines == sorted(set(lines))
 
 
+def test_weights_that_the_last_step_broke_are_not_saved(tmp_path):
+    counter = Counter()
+
+    def broken(images, labels):
+        metrics = counter.step(images, labels)
+        if int(images) == 5:
+            counter.variable.assign(float("inf"))
+        return metrics
+
+    with open_run(tmp_path, save_step=3).open() as run, pytest.raises(NonFiniteLoss, match="not finite after step 6"):
+        fit(broken, counter.batches, 10, run, "s", [counter.variable])
+    assert [p.name for p in (tmp_path / "checkpoints" / "s").iterdir()] == ["step-000000003.npz"]
+
+
 def test_loss_that_is_not_finite_stops_and_names_the_window(tmp_path):
     with pytest.raises(NonFiniteLoss, match="loss is nan between steps 7 and 9: the checkpoint before is kept"):
         run_fit(Counter(bad_at=7), open_run(tmp_path, save_step=6, summ_step=3), 10)
