@@ -30,19 +30,22 @@ class Cluster(NamedTuple):
     Attributes:
         client: the command that must be there.
         submission: job to the command that submits it and what that reads from its standard input.
+        takes: the fields of a job that only some clusters take, and this one does.
         file: where it reads that instead, if it does.
     """
 
     client: str
     submission: Callable[[Job], tuple[list[str], str]]
+    takes: tuple[str, ...]
     file: Callable[[Job], pathlib.Path] | None = None
 
 
 CLUSTERS = {
-    "seven": Cluster("seven", seven_job.submission, seven_job.path_of),
-    "slurm": Cluster("sbatch", slurm_job.submission),
-    "kubernetes": Cluster("kubectl", kubernetes_job.submission),
+    "seven": Cluster("seven", seven_job.submission, ("image", "options"), seven_job.path_of),
+    "slurm": Cluster("sbatch", slurm_job.submission, ("options",)),
+    "kubernetes": Cluster("kubectl", kubernetes_job.submission, ("image", "volumes")),
 }
+FLAGS = {"image": "--image", "volumes": "--volume", "options": "--option"}
 
 
 def job_of(argv: Sequence[str]) -> tuple[str, Job, bool]:
@@ -75,6 +78,14 @@ def job_of(argv: Sequence[str]) -> tuple[str, Job, bool]:
     return kind, Job(launch.script, launch.arguments, launch.nb_gpus, device, **own, **lists), dry_run
 
 
+def refuse_what_is_not_taken(kind: str, job: Job) -> None:
+    """Raises a UsageError for a flag of another kind of cluster."""
+    for field, flag in FLAGS.items():
+        if getattr(job, field) and field not in CLUSTERS[kind].takes:
+            kinds = " or ".join(name for name, cluster in CLUSTERS.items() if field in cluster.takes)
+            raise UsageError(f"{flag} is for {kinds}, and this job is for {kind}: leave it out, or choose --cluster")
+
+
 def choose(kind: str) -> str:
     """The kind of cluster that is there.
 
@@ -91,19 +102,23 @@ def choose(kind: str) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """Submit the job; the exit code of the cluster's client."""
+    if {"-h", "--help"} & set(argv[:1]):
+        print(USAGE)
+        return 0
     try:
         kind, job, dry_run = job_of(argv)
         kind = kind if dry_run and kind != "auto" else choose(kind)
+        refuse_what_is_not_taken(kind, job)
         command, text = CLUSTERS[kind].submission(job)
+        file = CLUSTERS[kind].file
+        if file and not dry_run:
+            write_atomically(file(job), text.encode())
     except (UsageError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     if dry_run:
         print(f"{' '.join(command)}\n{text}", end="")
         return 0
-    file = CLUSTERS[kind].file
-    if file:
-        write_atomically(file(job), text.encode())
     return subprocess.run(command, input=None if file else text, text=True).returncode
 
 

@@ -10,6 +10,9 @@ from tests.tools.helpers import load
 
 ROOT = pathlib.Path(__file__).parents[2]
 RESULTS = sorted((ROOT / "results").glob("*/result.json"))
+# Larger files are not committed, the int8 ones of pruned networks are.
+LARGE = 8_000_000
+WHOLE = [path for path in RESULTS if path.with_name("model.keras").is_file()]
 
 
 def test_the_table_is_that_of_the_committed_results():
@@ -18,7 +21,16 @@ def test_the_table_is_that_of_the_committed_results():
         assert tool.replaced(document, folder) == document.read_text()
 
 
-@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.parent.name)
+def test_models_that_are_not_committed_are_large_and_have_their_int8_form():
+    for path in set(RESULTS) - set(WHOLE):
+        result = json.loads(path.read_text())
+        assert result.get("pruned", result["dense"])["tflite_bytes"] > LARGE, path
+        assert path.with_name("command").is_file()
+        if "pruned" in result:
+            assert path.with_name("model_int8.tflite").stat().st_size == result["int8"]["tflite_bytes"]
+
+
+@pytest.mark.parametrize("path", WHOLE, ids=lambda path: path.parent.name)
 def test_committed_models_are_those_that_were_measured(path):
     result = json.loads(path.read_text())
     own = result.get("pruned", result["dense"])

@@ -143,3 +143,32 @@ def test_a_dry_run_only_shows(clients, tmp_path, capsys):
     assert cluster_run.main(["--dry_run", "--cluster=slurm", "-n=2", SCRIPT]) == 0
     assert capsys.readouterr().out.startswith("sbatch\n#!/bin/bash\n")
     assert not (tmp_path / "asked").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "flag", "says"),
+    [
+        ("slurm", "--image=an/image", "--image is for seven or kubernetes, and this job is for slurm"),
+        ("seven", "--volume=runs:/runs", "--volume is for kubernetes, and this job is for seven"),
+        ("kubernetes", "--option=--mem=4G", "--option is for seven or slurm, and this job is for kubernetes"),
+    ],
+)
+def test_flags_of_another_cluster_are_refused(capsys, kind, flag, says):
+    assert cluster_run.main(["--dry_run", f"--cluster={kind}", flag, SCRIPT]) == 2
+    assert f"error: {says}" in capsys.readouterr().err
+
+
+def test_help(capsys):
+    assert cluster_run.main(["--help"]) == 0
+    assert capsys.readouterr().out.startswith("usage: run_seven.sh")
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(clients, monkeypatch, capsys):
+    clients("seven")
+
+    def refused(*_):
+        raise RunError("seven-prune.yaml cannot be written")
+
+    monkeypatch.setattr(cluster_run, "write_atomically", refused)
+    assert cluster_run.main(["-j=prune", SCRIPT]) == 1
+    assert capsys.readouterr().err == "error: seven-prune.yaml cannot be written\n"
