@@ -73,10 +73,14 @@ def table(result: Mapping) -> str:
 
 
 def columns(result: Mapping) -> list[tuple[str, ...]]:
-    """The table's cells: a row of titles, then one for each figure, dense beside pruned where there are both."""
+    """The table's cells: a row of titles, then one for each figure, dense beside pruned where there are both.
+
+    The last column is the int8 form, if there is one.
+    """
     models = _models(result)
     found = [_row(result, models, *figure) for figure in _FIGURES]
-    return [("", *models, "" if len(models) == 1 else "change"), *[row for row in found if row]]
+    quantized = (f"{models[-1]}, int8",) if "int8" in result else ()
+    return [("", *models, "" if len(models) == 1 else "change", *quantized), *[row for row in found if row]]
 
 
 def _models(result: Mapping) -> list[str]:
@@ -137,16 +141,17 @@ def _row(
     values = [result[name].get(key) for name in models]
     if None in values:
         return None
-    return (label, *map(show, values), change(*values) if len(values) == 2 else "")
+    own = [result["int8"].get(key)] if "int8" in result else []
+    quantized = ["" if value is None else show(value) for value in own]
+    return (label, *map(show, values), change(*values) if len(values) == 2 else "", *quantized)
 
 
-def _quantized(result: Mapping, models: list[str], name: str) -> str:
-    """One line for a quantized form of the last model."""
-    row, full = result[name], result[models[-1]]
+def _in_float16(result: Mapping, model: str) -> str:
+    row, full = result["float16"], result[model]
     change = _points(full["accuracy"], row["accuracy"])
     share = row["tflite_bytes"] / full["tflite_bytes"]
     return (
-        f"{models[-1]} in {name}: {_percent(row['accuracy'])} ({change}), {_count(row['tflite_bytes'])} bytes "
+        f"{model} in float16: {_percent(row['accuracy'])} ({change}), {_count(row['tflite_bytes'])} bytes "
         f"({_percent(share)}), {_milliseconds(row['latency_ms'])} ms"
     )
 
@@ -170,7 +175,7 @@ def notes(result: Mapping) -> list[str]:
             f"MACs by picture: least {found['least']}, 10 % below {found['p10']}, median {found['median']}, 10 % above "
             f"{found['p90']}, most {found['most']}"
         )
-    notes += [_quantized(result, models, name) for name in ("float16", "int8") if name in result]
+    notes += [_in_float16(result, models[-1])] if "float16" in result else []
     errors = {
         key: value for key, value in result["equivalence"].items() if isinstance(value, float) and key != "tolerance"
     }

@@ -3,6 +3,7 @@ import copy
 import pytest
 
 from secateur.export import machine_facts, read_result, table, write_labels, write_result
+from secateur.export.report import columns
 from secateur.utils.errors import RunError
 
 MODEL = {"accuracy": 0.9, "top5": 0.99, "loss": 0.3, "params": 2_000_000, "macs": 40_800_000, "tflite_bytes": 1_500}
@@ -41,9 +42,15 @@ def test_table_shows_memory_threads_and_quantized_forms():
     extra = {"latency_ms_threads": latency, "peak_memory_bytes": 3_000_000, "delegated_share": 0.97}
     result = RESULT | {name: RESULT[name] | extra for name in ("dense", "pruned")}
     result["int8"] = {"accuracy": 0.893, "tflite_bytes": 450, "latency_ms": latency}
+    result["float16"] = {"accuracy": 0.894, "tflite_bytes": 750, "latency_ms": latency}
     text = table(result)
-    for part in ("0.800 on 2", "3.0 M", "97.00 %", "pruned in int8: 89.30 % (-0.20 points), 450 bytes (30.00 %)"):
+    for part in ("0.800 on 2", "3.0 M", "97.00 %", "pruned in float16: 89.40 % (-0.10 points), 750 bytes (50.00 %)"):
         assert part in text
+    title, *rows = columns(result)
+    assert title[-1] == "pruned, int8"
+    own = {row[0]: row[-1] for row in rows}
+    assert (own["accuracy"], own[".tflite bytes"]) == ("89.30 %", "450")
+    assert (own["LiteRT ms, 1 thread"], own["parameters"]) == ("0.800 (0.700 to 0.900)", "")
 
 
 def test_table_shows_the_methods_own_counts():

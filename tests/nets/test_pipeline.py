@@ -140,7 +140,7 @@ def test_more_formats_and_threads_are_added_to_a_finished_run(finished, capsys):
     assert {"accuracy", "tflite_bytes", "latency_ms"} <= set(result["int8"])
     assert result["pruned"]["accuracy"] == before["pruned"]["accuracy"]
     assert 0 < result["pruned"]["delegated_share"] <= 1
-    assert "pruned in int8" in capsys.readouterr().out
+    assert "pruned, int8" in capsys.readouterr().out
 
 
 def test_dense_model_may_be_a_file_and_exports_may_go_elsewhere(finished, tmp_path, capsys):
