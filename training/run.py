@@ -17,7 +17,7 @@ from secateur.training import checkpoint, parallel
 from secateur.training.events import EventWriter
 from secateur.training.progress import Progress
 from secateur.utils.errors import RunError
-from secateur.utils.files import write_atomically
+from secateur.utils.files import remove_leftovers, write_atomically
 
 CHECKPOINTS_KEPT = 2
 CHECKPOINT_STEPS = 500
@@ -81,6 +81,8 @@ class Run:
                     f"{self.directory} is in use by another run: wait for it, or choose another --log_dir"
                 ) from None
             self._write_config()
+            for folder in {self.directory, self._state_directory}:
+                remove_leftovers(folder)
             parallel.barrier()
             with self._hearing_sigterm():
                 yield self

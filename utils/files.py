@@ -5,9 +5,18 @@ import errno
 import fcntl
 import os
 import pathlib
+import secrets
 from collections.abc import Iterator
 
 from secateur.utils.errors import RunError
+
+TEMPORARY = ".tmp"
+
+
+def remove_leftovers(folder: pathlib.Path) -> None:
+    """Remove what killed processes left half written in a folder that nobody else writes to."""
+    for path in folder.rglob(f".*{TEMPORARY}"):
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -30,8 +39,9 @@ def write_atomically(path: pathlib.Path, data: bytes) -> None:
     Raises:
         RunError: the disk is full or the folder cannot be written; a file that was there stays as it was.
     """
-    # A plain open, so that the file gets the permissions that the user's umask gives.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # A plain open, so that the file gets the permissions that the user's umask gives; a name by chance, because process
+    # numbers repeat from container to container.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:

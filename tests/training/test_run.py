@@ -105,6 +105,15 @@ def refused(path):
     raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
 
 
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
+    run = open_run(tmp_path)
+    run.save_checkpoint("s", 5, [keras.Variable(1.0)], 1.0)
+    (whole,) = (tmp_path / "checkpoints" / "s").iterdir()
+    whole.with_name(f".{whole.name}.0123abcd.tmp").write_bytes(b"half")
+    with run.open():
+        assert list(whole.parent.iterdir()) == [whole]
+
+
 def test_sigterm_between_two_stages_is_heard(tmp_path):
     calls = []
     with open_run(tmp_path).open() as run:
