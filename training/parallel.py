@@ -71,7 +71,7 @@ def allreduce(tensors: list[tf.Tensor]) -> list[tf.Tensor]:
 
 def broadcast(variables: Sequence[keras.Variable]) -> None:
     """Give all workers the values of the primary one."""
-    if size() == 1:
+    if size() == 1 or not variables:  # an all-reduce of nothing is an error
         return
     tensors = [tf.convert_to_tensor(v) for v in variables]
     # Only numbers with a point are all-reduced everywhere; added to zeros they stay what they are.

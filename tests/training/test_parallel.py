@@ -42,6 +42,7 @@ found["begun"] = variable.numpy().tolist()
 variable.assign(np.full(2, 7.0 + rank))
 run.stage("done", lambda: {"kept": [1, 2]}, [variable])
 variable.assign(np.zeros(2))
+parallel.broadcast([])
 other = Run(pathlib.Path(sys.argv[1]).parent / ("." if rank == 0 else "empty"), {})
 found["restored"] = [other.stage("done", lambda: sys.exit("it ran again"), [variable]), variable.numpy().tolist()]
 if rank == 0:
