@@ -22,6 +22,7 @@ class Format(NamedTuple):
         logits: (path, pictures [N, H, W, C], 0 to 255) to [N, K].
         tolerance: the largest difference to the Keras model that passes the gate, relative to the logits' size.
         quantile: of the pictures that the gate looks at, 1 the worst one (`check_equivalence`).
+        in_integers: whether it computes in eight bits.
     """
 
     suffix: str
@@ -29,6 +30,7 @@ class Format(NamedTuple):
     logits: Callable[[pathlib.Path, np.ndarray], np.ndarray]
     tolerance: float
     quantile: float = 1.0
+    in_integers: bool = False
 
 
 def _keras_logits(path: pathlib.Path, pictures: np.ndarray) -> np.ndarray:
@@ -54,6 +56,7 @@ FORMATS: dict[str, Format] = {
         _lite_logits,
         tolerance=0.25,
         quantile=0.5,
+        in_integers=True,
     ),
     "saved_model": Format("_saved_model", lambda model, path, _: save_saved_model(model, path), run_saved_model, 1e-4),
     "pb": Format(".pb", lambda model, path, _: save_graph_def(model, path), run_graph_def, 1e-4),

@@ -40,8 +40,13 @@ class DecidesByPicture(Protocol):
     the share of pictures that differ is reported.
     """
 
-    def export_lite(self) -> keras.Model:
-        """The function of `export`'s model on one picture."""
+    def export_lite(self, ranges_of: np.ndarray | None = None) -> keras.Model:
+        """The function of `export`'s model on one picture.
+
+        Args:
+            ranges_of: for a file in eight bits the pictures [N, H, W, C] that set its ranges: nothing may be divided by
+                what is rounded to 0 in them.
+        """
 
     def margins(self, pictures: np.ndarray) -> np.ndarray:
         """How clear the least clear decision is for each picture [N, H, W, C], [N].

@@ -39,7 +39,7 @@ def hand_over(task: Task, learner_name: str, learner: Any, run: Run, where: Wher
     for name, model in models.items():
         forms = _Forms(model)
         if name == own and isinstance(learner, DecidesByPicture):
-            forms = _Forms(model, learner.export_lite(), learner.margins)
+            forms = _Forms(model, learner.export_lite, learner.margins)
         names = how.export_formats if name == own else export.ALWAYS
         files[name], errors[name], decided[name] = _export(name, forms, folder, names, data, run.seed)
     export.write_labels(folder / "labels.txt", data.labels)
@@ -88,10 +88,12 @@ def hand_over(task: Task, learner_name: str, learner: Any, run: Run, where: Wher
 
 
 class _Forms(NamedTuple):
-    """A stock model; for one that decides picture by picture also that for LiteRT, and how clear its decisions are."""
+    """A stock model; for one that decides picture by picture also what makes that for LiteRT, with the pictures of the
+    calibration for a file in eight bits, and how clear its decisions are.
+    """
 
     model: keras.Model
-    lite: keras.Model | None = None
+    lite: Callable[[np.ndarray | None], keras.Model] | None = None
     margins: Callable[[np.ndarray], np.ndarray] | None = None
 
 
@@ -111,8 +113,10 @@ def _export(
     for key in formats:
         kind = export.FORMATS[key]
         path = folder / f"{stem}{kind.suffix}"
-        lite = forms.lite if key.startswith("tflite") else None
-        kind.save(lite or forms.model, path, calibration)
+        model = forms.model
+        if forms.lite and key.startswith("tflite"):
+            model = forms.lite(calibration if kind.in_integers else None)
+        kind.save(model, path, calibration)
         logits[key] = kind.logits(path, pictures)
         errors[key] = _check(f"{name} model and its {key} file", key, expected, logits[key], margins)
         paths[key] = str(path)

@@ -117,8 +117,26 @@ def stock(model: keras.Model) -> keras.Model:
     return replay(model, written)
 
 
-def pi_of(gate: ChannelPruning, x: Any) -> Any:
-    """The gate's values [N, C] from its input, in `keras.ops` and one dense layer."""
+def divisors(model: keras.Model, pictures: np.ndarray) -> dict[str, float]:
+    """The largest of what each gate divides by, over some pictures [N, H, W, C], by the gate's name."""
+    gates, probe = gate_layers(model), inputs_of_gates(model)
+
+    def of(batch: np.ndarray) -> np.ndarray:
+        inputs = keras.tree.flatten(probe(batch, training=False))
+        return np.stack([gate.divisor(subsample(x)) for gate, x in zip(gates, inputs, strict=True)], axis=1)
+
+    largest = in_batches(of, pictures).max(axis=0)
+    return {gate.name: float(value) for gate, value in zip(gates, largest, strict=True)}
+
+
+def normalized(pi: Any, mean: Any, least: float) -> Any:
+    """pi over its mean, as `ops.gates`; over `least` where the mean is smaller, if that is above 0."""
+    divisor = keras.ops.add(mean, EPSILON)
+    return keras.ops.divide(pi, keras.ops.maximum(divisor, least) if least else divisor)
+
+
+def pi_of(gate: ChannelPruning, x: Any, least: float = 0.0) -> Any:
+    """The gate's values [N, C] from its input, in `keras.ops` and one dense layer; `least` as of `normalized`."""
     predictor = keras.layers.Dense(gate.nb_channels, activation="relu", name=f"{gate.name}_predictor")
     saliency = predictor(keras.ops.mean(x if gate.nonnegative else keras.ops.absolute(x), axis=(1, 2)))
     predictor.set_weights(list(gate.predictor()))
@@ -127,10 +145,10 @@ def pi_of(gate: ChannelPruning, x: Any) -> Any:
     if nb_kept < gate.nb_channels:
         # Of equal saliencies `top_k` takes those of lower index, as training does.
         _, first = keras.ops.top_k(saliency, nb_kept)
-        # In integers: LiteRT's int8 form of a one-hot row of floats is wrong.
+        # In integers and without a product: LiteRT's int8 form of a one-hot row of floats is wrong, and what is made
+        # float of integers gets a scale that is not its own.
         wins = keras.ops.sum(keras.ops.one_hot(first, gate.nb_channels, dtype="int32"), axis=1)
-        pi = keras.ops.multiply(saliency, keras.ops.cast(wins, "float32"))
+        pi = keras.ops.where(keras.ops.greater(wins, 0), saliency, keras.ops.zeros_like(saliency))
     if gate.normalize == "sum":
-        mean = keras.ops.mean(pi, axis=-1, keepdims=True)
-        pi = keras.ops.divide(pi, keras.ops.add(mean, EPSILON))
+        pi = normalized(pi, keras.ops.mean(pi, axis=-1, keepdims=True), least)
     return pi

@@ -122,6 +122,11 @@ class ChannelPruning(keras.layers.Layer):
         read -= tf.linalg.matvec(read, common)[:, None] * common
         return tf.nn.relu(read / spread @ phi + rho)
 
+    def divisor(self, read: tf.Tensor) -> tf.Tensor:
+        """What "sum" divides by, [N] float32: the mean over all channels of the winners' saliencies."""
+        pi = ops.gates(self.saliency(read), tf.convert_to_tensor(self.nb_kept), normalize=False)
+        return tf.reduce_mean(pi, axis=1)
+
     def margin(self, inputs: tf.Tensor) -> tf.Tensor:
         """How clear the choice of the winners is, [N] float32: see `ops.margin`."""
         read, (kernel, bias) = ops.subsample(inputs), self.predictor()

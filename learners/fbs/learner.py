@@ -97,8 +97,9 @@ class FbsLearner:
     def export(self) -> keras.Model:
         return self._stock
 
-    def export_lite(self) -> keras.Model:
-        return skipping.build(self._exact, self._forms)
+    def export_lite(self, ranges_of: np.ndarray | None = None) -> keras.Model:
+        largest = None if ranges_of is None else gated.divisors(self._exact, ranges_of)
+        return skipping.build(self._exact, self._forms, largest)
 
     def margins(self, pictures: np.ndarray) -> np.ndarray:
         return gated.margins(self._exact, pictures)

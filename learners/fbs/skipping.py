@@ -12,9 +12,8 @@ import keras
 import numpy as np
 
 from secateur.learners.fbs.convolutions import as_factors
-from secateur.learners.fbs.gated import pi_of
+from secateur.learners.fbs.gated import normalized, pi_of
 from secateur.learners.fbs.layers import ChannelPruning
-from secateur.learners.fbs.ops import EPSILON
 from secateur.learners.fbs.patches import product
 from secateur.learners.fbs.structure import keeps_compact
 from secateur.pruning.calls import Call, call_copy, call_with, new_layer, record, replaced, weights_of
@@ -22,6 +21,8 @@ from secateur.pruning.calls import Call, call_copy, call_with, new_layer, record
 # The whole convolution times the gate; the winners' filters on all inputs; the winners' filters on the live inputs.
 # Looking up single inputs of many filters is slow where a layer is wide and its picture small.
 DENSE, OUTPUTS, SKIP = "dense", "outputs", "skip"
+# Of the largest divisor of a gate: two and a half steps of eight bits.
+LEAST_DIVISOR = 0.01
 ops = keras.ops
 
 
@@ -39,13 +40,16 @@ class Value(NamedTuple):
     nb_channels: int = 0
 
 
-def build(model: keras.Model, forms: dict[str, str]) -> keras.Model:
+def build(model: keras.Model, forms: dict[str, str], largest: dict[str, float] | None = None) -> keras.Model:
     """A gated network, each gate in its form: the same function of one picture.
 
     Args:
         model: gated, float32.
         forms: gate to its form; those that are missing are dense.
+        largest: for a file in eight bits, what each gate divides by at most (`gated.divisors`): where that is so little
+            that it would be rounded to 0, which is an error in LiteRT, the gate divides by a hundredth of it.
     """
+    least = {name: value * LEAST_DIVISOR for name, value in (largest or {}).items()}
     recorded = record(model)
     (source,) = recorded.inputs
     inputs = keras.Input(source.shape[1:], batch_size=1, dtype=source.dtype, name="image")
@@ -54,7 +58,8 @@ def build(model: keras.Model, forms: dict[str, str]) -> keras.Model:
     for number, call in enumerate(recorded.calls):
         arguments = [values[id(t)] for t in call.inputs]
         if isinstance(call.layer, ChannelPruning):
-            made = [formed(call.layer, arguments[0], forms.get(call.layer.name, DENSE))]
+            gate, (value,) = call.layer, arguments
+            made = [formed(gate, value, forms.get(gate.name, DENSE), least.get(gate.name, 0.0))]
         else:
             if call.layer.name not in copies:
                 copies[call.layer.name] = new_layer(call.layer)
@@ -82,27 +87,27 @@ def whole(value: Value, name: str) -> Any:
     return ops.reshape(ops.matmul(flat, rows), (1, shape[1], shape[2], value.nb_channels))
 
 
-def formed(gate: ChannelPruning, value: Value, form: str) -> Value:
-    """A gate in a form; compact outputs unless it is dense."""
+def formed(gate: ChannelPruning, value: Value, form: str, least: float = 0.0) -> Value:
+    """A gate in a form; compact outputs unless it is dense. `least` as of `normalized`."""
     if form == DENSE:
-        return gated_dense(gate, value)
-    return skipped(gate, Value(whole(value, f"{gate.name}_inputs")) if form == OUTPUTS else value)
+        return gated_dense(gate, value, least)
+    return skipped(gate, Value(whole(value, f"{gate.name}_inputs")) if form == OUTPUTS else value, least)
 
 
-def gated_dense(gate: ChannelPruning, value: Value) -> Value:
+def gated_dense(gate: ChannelPruning, value: Value, least: float) -> Value:
     """The whole convolution, multiplied by the gate."""
     x = whole(value, gate.name)
     outputs = x
     for layer in gate.layers:
         outputs = call_copy(layer, outputs)
-    return Value(ops.multiply(outputs, ops.expand_dims(pi_of(gate, x), (1, 2))))
+    return Value(ops.multiply(outputs, ops.expand_dims(pi_of(gate, x, least), (1, 2))))
 
 
-def skipped(gate: ChannelPruning, value: Value) -> Value:
+def skipped(gate: ChannelPruning, value: Value, least: float) -> Value:
     """The winners' filters on the live inputs alone."""
     convolution, norm = gate.layers
     kernel, offset = _folded(convolution, norm)
-    pi, winners = _strongest(gate, value)
+    pi, winners = _strongest(gate, value, least)
     columns = _columns(kernel, value.winners, winners, f"{gate.name}_filters")
     nb_kept = winners.shape[-1]
     offsets = ops.reshape(_table(offset[:, None], winners, f"{gate.name}_offsets"), (1, 1, nb_kept))
@@ -137,7 +142,7 @@ def _folded(convolution: keras.layers.Conv2D, norm: keras.layers.BatchNormalizat
     return convolution.kernel.numpy() * scale, offset
 
 
-def _strongest(gate: ChannelPruning, value: Value) -> tuple[Any, Any]:
+def _strongest(gate: ChannelPruning, value: Value, least: float) -> tuple[Any, Any]:
     """The winners' gates [1, k], and their numbers [k]; the predictor reads the live channels' rows of its weights."""
     means = ops.mean(value.tensor if gate.nonnegative else ops.absolute(value.tensor), axis=(1, 2))
     if value.winners is None:
@@ -152,8 +157,7 @@ def _strongest(gate: ChannelPruning, value: Value) -> tuple[Any, Any]:
         saliency = ops.relu(bias(product))
     pi, winners = ops.top_k(saliency, int(gate.nb_kept.numpy()))
     if gate.normalize == "sum":
-        total = ops.divide(ops.sum(pi, axis=-1, keepdims=True), gate.nb_channels)
-        pi = ops.divide(pi, ops.add(total, EPSILON))
+        pi = normalized(pi, ops.divide(ops.sum(pi, axis=-1, keepdims=True), gate.nb_channels), least)
     return pi, ops.cast(ops.reshape(winners, (-1,)), "int32")
 
 

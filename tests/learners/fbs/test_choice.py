@@ -59,10 +59,18 @@ def test_calls_of_several_outputs(randomise, form):
 
 
 @pytest.mark.parametrize("form", [DENSE, OUTPUTS, SKIP])
-def test_each_form_in_int8_is_the_network_within_its_tolerance(model, tmp_path, form):
+@pytest.mark.parametrize("size", [1, 300])
+def test_each_form_in_int8_is_the_network_within_its_tolerance(model, tmp_path, form, size):
+    """Whatever the size of the saliencies; those of a dark picture are rounded to 0, and nothing is divided by it."""
     pictures = np.random.default_rng(1).integers(0, 256, (32, 6, 6, 3)).astype(np.float32)
-    built = skipping.build(model, dict.fromkeys(("first_gated", "second_gated"), form))
+    if size > 1:
+        for gate in gated.gate_layers(model):
+            gate.phi.assign(size * np.abs(gate.phi))
+            gate.rho.assign(np.zeros(gate.rho.shape))
+    largest = gated.divisors(model, pictures)
+    built = skipping.build(model, dict.fromkeys(("first_gated", "second_gated"), form), largest)
     save_tflite(built, tmp_path / "model.tflite", "int8", pictures)
+    assert np.isfinite(LiteModel(tmp_path / "model.tflite").predict(pictures[:1] > 254)).all()
     found, expected = LiteModel(tmp_path / "model.tflite").predict(pictures), np.asarray(model(pictures))
     int8 = FORMATS["tflite_int8"]
     assert check_equivalence("int8", expected, found, int8.tolerance, int8.quantile) <= int8.tolerance
