@@ -8,20 +8,25 @@ COPY requirements.lock /opt/
 RUN /opt/venv/bin/pip --disable-pip-version-check --no-cache-dir install --require-hashes -r /opt/requirements.lock
 
 FROM ${BASE} AS program
-COPY . /opt/secateur
-# The container runs as whoever called it; nothing in it is written.
-RUN useradd --create-home --uid 1000 secateur && chmod -R a+rX /opt/secateur
+RUN useradd --create-home --uid 1000 secateur
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/opt PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
-USER secateur
 ENTRYPOINT ["python", "-m", "secateur.utils.launch"]
 
+# The sources come last, so that a change of them makes one small layer anew. The container runs as whoever called it, or
+# as 1000 (a number, as Kubernetes' runAsNonRoot asks); nothing in it is written.
 FROM program AS cpu
 COPY --from=packages /opt/venv /opt/venv
+COPY . /opt/secateur
+RUN chmod -R a+rX /opt/secateur
+USER 1000
 
-# Last, because an engine without BuildKit builds all stages before the one that is asked for.
+# After the CPU's, because an engine without BuildKit builds all stages before the one that is asked for.
 FROM packages AS packages-gpu
 COPY requirements.gpu.lock /opt/
 RUN /opt/venv/bin/pip --disable-pip-version-check --no-cache-dir install --require-hashes -r /opt/requirements.gpu.lock
 
 FROM program AS gpu
 COPY --from=packages-gpu /opt/venv /opt/venv
+COPY . /opt/secateur
+RUN chmod -R a+rX /opt/secateur
+USER 1000

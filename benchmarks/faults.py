@@ -218,7 +218,7 @@ def main() -> None:
 
 def summary(rows: list[dict], learners: list[Disturbed]) -> dict:
     good = sum(len(row["kills"]) for row in rows if not row["wrong"])
-    missed = [stage for one in learners for stage in one.left]
+    missed = [f"{one.learner}: {stage}" for one in learners for stage in one.left]
     kills = sum(len(row["kills"]) for row in rows)
     return {"rows": rows, "kills_without_trace": good, "kills": kills, "never_hit": missed}
 

@@ -14,7 +14,8 @@ from typing import Any
 import keras
 
 from secateur.training import checkpoint, parallel
-from secateur.training.events import EventWriter
+from secateur.training.checkpoint_folder import CheckpointFolder
+from secateur.training.metrics_log import MetricsLog
 from secateur.training.progress import Progress
 from secateur.utils.errors import RunError
 from secateur.utils.files import remove_leftovers, write_atomically
@@ -58,7 +59,8 @@ class Run:
         self.save_step, self.summ_step, self.precision, self.sync_bn = save_step, summ_step, precision, sync_bn
         self.stop_requested = False
         self.seconds: dict[str, float] = {}
-        self._events: EventWriter | None = None
+        self._checkpoints = CheckpointFolder(self._state_directory / "checkpoints")
+        self._metrics = MetricsLog(directory)
 
     @contextlib.contextmanager
     def open(self) -> Iterator["Run"]:
@@ -177,18 +179,16 @@ class Run:
     ) -> dict:
         meta = {"output": output, "seconds": seconds}
         checkpoint.save(path, checkpoint.arrays_of(variables), meta)
-        # The last checkpoint stays until the next stage is done, in case what was just written gets damaged.
-        for other in self._stages_with_checkpoints():
-            self._forget_checkpoints(other, keep=1 if other == name else 0)
+        self._checkpoints.forget_all_but_last_of(name)
         return meta
 
     def save_checkpoint(self, stage: str, step: int, variables: Sequence[keras.Variable], seconds: float) -> None:
         """Keep the state after `step` steps of `stage`; the last two are kept."""
         if not parallel.is_primary():
             return
-        path = self._checkpoint_path(stage, step)
+        path = self._checkpoints.path(stage, step)
         checkpoint.save(path, checkpoint.arrays_of(variables), {"step": step, "seconds": seconds})
-        self._forget_checkpoints(stage, keep=CHECKPOINTS_KEPT)
+        self._checkpoints.forget(stage, keep=CHECKPOINTS_KEPT)
 
     def restore_checkpoint(self, stage: str, variables: Sequence[keras.Variable]) -> int:
         """Load the newest readable checkpoint of `stage` into the variables; the steps it has done, 0 without one.
@@ -202,19 +202,19 @@ class Run:
         return done
 
     def _restored_step(self, stage: str, variables: Sequence[keras.Variable]) -> int:
-        for path in reversed(self._checkpoints(stage)):
+        for path in reversed(self._checkpoints.oldest_first(stage)):
             try:
                 arrays, meta = checkpoint.load(path)
             except checkpoint.DamagedCheckpoint as error:
                 self.say(f"{error}: using the one before")
-                self._set_aside(path)
+                self._checkpoints.set_aside(path)
                 continue
             checkpoint.assign(variables, arrays, path)
             self.say(f"{stage}: continues at step {meta['step']}")
             self.seconds[stage] = meta["seconds"]
-            self._drop_metrics_after(stage, meta["step"])
+            self._metrics.drop_after(stage, meta["step"])
             return meta["step"]
-        self._drop_metrics_after(stage, 0)
+        self._metrics.drop_after(stage, 0)
         return 0
 
     def checkpoint_due(self, step: int, since: float) -> bool:
@@ -225,14 +225,8 @@ class Run:
 
     def log(self, stage: str, step: int, metrics: dict[str, float]) -> None:
         """Append one line to metrics.jsonl and the same scalars to the TensorBoard events."""
-        if not parallel.is_primary():
-            return
-        line = {"stage": stage, "step": step} | metrics
-        with (self.directory / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        if self._events is None:
-            self._events = EventWriter(self.directory / "events")
-        self._events.write(stage, step, metrics)
+        if parallel.is_primary():
+            self._metrics.append(stage, step, metrics)
 
     def write(self, name: str, text: str) -> None:
         """A file beside the result, such as a picture; the primary worker writes it."""
@@ -248,35 +242,6 @@ class Run:
         if parallel.is_primary():
             print(text, file=sys.stderr, flush=True)
 
-    def _checkpoint_path(self, stage: str, step: int) -> pathlib.Path:
-        return self._state_directory / "checkpoints" / stage / f"step-{step:09d}.npz"
-
-    def _checkpoints(self, stage: str) -> list[pathlib.Path]:
-        return sorted((self._state_directory / "checkpoints" / stage).glob("step-*.npz"))
-
-    def _stages_with_checkpoints(self) -> list[str]:
-        return [folder.name for folder in (self._state_directory / "checkpoints").glob("*")]
-
-    def _set_aside(self, path: pathlib.Path) -> None:
-        """A damaged checkpoint must not count among those that are kept."""
-        with contextlib.suppress(OSError):
-            path.rename(path.with_suffix(".damaged"))
-
-    def _forget_checkpoints(self, stage: str, keep: int) -> None:
-        paths = self._checkpoints(stage)
-        for path in paths[: len(paths) - keep]:
-            path.unlink()
-
-    def _drop_metrics_after(self, stage: str, step: int) -> None:
-        """Leave out the lines that a killed run wrote after its last checkpoint: they will be written again."""
-        path = self.directory / "metrics.jsonl"
-        if not path.is_file():
-            return
-        lines = path.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if _keeps(line, stage, step)]
-        if kept != lines:
-            write_atomically(path, "".join(line + "\n" for line in kept).encode())
-
     def _write_config(self) -> None:
         path = self.directory / "config.json"
         text = json.dumps(self.config, indent=2, sort_keys=True) + "\n"
@@ -287,11 +252,3 @@ class Run:
 
     def _request_stop(self, signum: int, frame: object) -> None:
         self.stop_requested = True
-
-
-def _keeps(line: str, stage: str, step: int) -> bool:
-    try:
-        entry = json.loads(line)
-    except json.JSONDecodeError:
-        return False  # half a line, cut off by a kill
-    return entry["stage"] != stage or entry["step"] <= step

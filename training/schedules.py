@@ -8,6 +8,9 @@ import tensorflow as tf
 
 from secateur.training.task import Phase
 
+# Share of a phase that has none of its own, where the rate was scaled up.
+WARM_UP = 0.05
+
 
 @keras.saving.register_keras_serializable(package="secateur")
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
@@ -66,12 +69,16 @@ class Piecewise(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def schedule_of(phase: Phase, peak: float, nb_steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """The phase's learning rate over `nb_steps` steps, `peak` at its highest."""
+    """The phase's learning rate over `nb_steps` steps, `peak` at its highest.
+
+    A peak above the phase's own, scaled up for several workers, is reached by a warm-up (Goyal et al., 2017).
+    """
     if not phase.boundaries:
         return OneCycle(peak, max(nb_steps, 1))
     factors = [phase.factor**k for k in range(len(phase.boundaries) + 1)]
     boundaries = [round(share * nb_steps) for share in phase.boundaries]
-    return Piecewise(peak, boundaries, factors, round(phase.warm_up * nb_steps))
+    warm_up = phase.warm_up or (WARM_UP if peak > phase.learning_rate else 0.0)
+    return Piecewise(peak, boundaries, factors, round(warm_up * nb_steps))
 
 
 def scaled_learning_rate(learning_rate: float, global_batch_size: int, batch_size_norm: int) -> float:

@@ -2,6 +2,7 @@
 
 import pathlib
 import shlex
+import signal
 import sys
 
 from secateur.utils.cluster import MARK, Job
@@ -18,8 +19,9 @@ def submission(job: Job) -> tuple[list[str], str]:
 def script(job: Job) -> str:
     """What `sbatch` runs, with a log for each rank.
 
-    A task that fails ends the others. A job that was preempted, or whose node failed, is requeued by Slurm and goes on
-    from its checkpoint. The project, its environment and all folders must be on a file system that all nodes see.
+    A task that fails ends the others. A job that was preempted, or whose node failed, is requeued by Slurm, one whose
+    time is up by its own script; it goes on from its checkpoint. `scancel` ends the script too. The project, its
+    environment and all folders must be on a file system that all nodes see.
     """
     options = [
         f"--job-name={job.name}",
@@ -35,10 +37,14 @@ def script(job: Job) -> str:
     ]
     command = [sys.executable, "-m", "secateur.utils.launch", f"--device={job.device}", str(job.script)]
     task = shlex.join([*command, *job.arguments])
+    told_to_end = 128 + signal.SIGTERM
     lines = [
         "#!/bin/bash",
         *[f"#SBATCH {option}" for option in options],
         f"export {MARK}=slurm",
-        f"exec srun --kill-on-bad-exit=1 --open-mode=append --output=%x-%j_rank%t.out {task}",
+        f"srun --kill-on-bad-exit=1 --open-mode=append --output=%x-%j_rank%t.out {task}",
+        "code=$?",
+        f'[ $code != {told_to_end} ] || scontrol requeue "$SLURM_JOB_ID"',
+        "exit $code",
     ]
     return "\n".join(lines) + "\n"

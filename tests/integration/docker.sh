@@ -46,7 +46,29 @@ PYTHON
     "$OLDPWD/scripts/run_docker.sh" --device=cpu --network=host --base=local/base:bookworm \
         nets/resnet_at_digits_run.py --learner dis-chn-pruned --dcp_prune_ratio 2 || code=$?
     [ "$code" = 2 ]
+    # Ctrl-C ends the program inside, with a checkpoint's message or a shell's exit code, and no container is left.
+    "$OLDPWD/scripts/run_docker.sh" --device=cpu --network=host --base=local/base:bookworm \
+        nets/resnet_at_digits_run.py --learner fcf --log_dir ./stopped &
+    for _ in $(seq 600); do ls stopped/*/metrics.jsonl >/dev/null 2>&1 && break || sleep 1; done
+    kill -INT $!
+    code=0
+    wait $! || code=$?
+    left=$("$python" -c "import docker; print(len(docker.from_env().containers.list(all=True)))")
+    echo "after Ctrl-C: exit code $code, containers left: $left"
+    [ "$code" = 130 ] && [ "$left" = 0 ]
 )
+# A folder that is only read cannot be written from inside: here that of a script of one's own.
+mkdir -p "$work/own"
+cat >"$work/own/own_at_digits_run.py" <<'PYTHON'
+import pathlib
+
+pathlib.Path(__file__).with_name("written").write_text("")
+PYTHON
+code=0
+scripts/run_docker.sh --device=cpu --network=host --base=local/base:bookworm "$work/own/own_at_digits_run.py" \
+    2>"$work/own.log" || code=$?
+tail -n 1 "$work/own.log"
+[ "$code" = 1 ] && [ ! -e "$work/own/written" ] && grep -q "Read-only file system" "$work/own.log"
 ls "$work"/run/logs/*dis-chn-pruned*/ | tr '\n' ' '
 [ -s "$(echo "$work"/run/logs/*dis-chn-pruned*/model.tflite)" ]
 echo

@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
-# A real Slurm of two nodes on this machine runs the digits task on both, is told to requeue it in the middle, and ends it.
+# A real Slurm of two nodes on this machine runs the digits task on both; it is requeued in the middle, as by a preemption,
+# and once more, by its own script, when its time is up, goes on each time, and ends. A job that scancel ends stays ended.
 # As root, on Debian (installs slurm-wlm and munge if they are missing):
 #   ./tests/integration/slurm.sh
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 root=$PWD
 work=${WORK:-$(mktemp -d)}
+[ ! -e "$work/logs" ] || { echo "error: $work has the logs of another run; name an empty folder" >&2; exit 2; }
+mkdir -p "$work"
 export SLURM_CONF=$work/slurm.conf
 
 command -v sbatch slurmctld slurmd munged >/dev/null ||
@@ -51,20 +54,48 @@ slurmd -N n1
 for _ in $(seq 30); do [ "$(sinfo -h -o %A | cut -d/ -f2)" = 2 ] && break || sleep 1; done
 sinfo
 
-./scripts/run_seven.sh nets/resnet_at_digits_run.py -n=2 -j=digits --device=cpu --cluster=slurm \
-    "--option=--chdir=$work" "--option=--nodes=2" --learner dis-chn-pruned --log_dir "$work/logs" \
-    --save_path "$work/models" --save_step 20 | tee "$work/submitted"
-job=$(grep -o '[0-9]*' "$work/submitted" | tail -1)
+# submit NAME FLAGS...: the number of the job.
+submit() {
+    local said
+    said=$(./scripts/run_seven.sh nets/resnet_at_digits_run.py -n=2 "-j=$1" --device=cpu --cluster=slurm \
+        "--option=--chdir=$work" "--option=--nodes=2" --learner dis-chn-pruned --log_dir "$work/logs/$1" \
+        --save_path "$work/models" --save_step 20 "${@:2}")
+    echo "$said" >&2
+    grep -o '[0-9]*' <<<"$said" | tail -1
+}
+field() { scontrol show job "$1" | grep -o "$2=[A-Za-z0-9]*" | head -1 | cut -d= -f2; }
+# wait_for SECONDS CONDITION...
+wait_for() {
+    for _ in $(seq "$1"); do "${@:2}" && return || sleep 1; done
+    echo "error: waited $1 s in vain for: ${*:2}" >&2
+    return 1
+}
+has_checkpoints() { ls "$work/logs/$1"/*/checkpoints/*/* >/dev/null 2>&1; }
+restarts() { [ "$(field "$1" Restarts)" -ge "$2" ]; }
+is_over() { [[ $(field "$1" JobState) =~ ^(COMPLETED|FAILED|CANCELLED|TIMEOUT|NODE_FAIL)$ ]]; }
 
-state() { scontrol show job "$job" | grep -o 'JobState=[A-Z]*' | cut -d= -f2; }
-# Once there are checkpoints the job is put back into the queue, as a preemption would do.
-for _ in $(seq 600); do ls "$work"/logs/*/checkpoints/*/* >/dev/null 2>&1 && break || sleep 1; done
+job=$(submit digits)
+wait_for 600 has_checkpoints digits
 scontrol requeue "$job"
-echo "requeued with $(ls "$work"/logs/*/checkpoints/*/* | wc -l) checkpoints"
-for _ in $(seq 1800); do
-    case $(state) in COMPLETED) break ;; FAILED | CANCELLED | TIMEOUT | NODE_FAIL) break ;; *) sleep 1 ;; esac
-done
+echo "requeued as by a preemption"
+wait_for 600 restarts "$job" 1
+# SIGTERM comes two minutes before the limit, so a minute after the job's next start, and the job requeues itself.
+scontrol update "JobId=$job" TimeLimit=3
+wait_for 1200 restarts "$job" 2
+echo "requeued by itself before the end of its time"
+scontrol update "JobId=$job" TimeLimit=UNLIMITED
+wait_for 1800 is_over "$job"
 scontrol show job "$job" | grep -E 'JobState|NodeList|Restarts|NumNodes'
-tail -n 40 "$work/digits-$job"_rank0.out
-[ "$(state)" = COMPLETED ]
-echo "two nodes, one requeue: the job ended well"
+sed "s|$work|WORK|" "$work/digits-$job"_rank0.out
+[ "$(field "$job" JobState)" = COMPLETED ]
+[ "$(field "$job" Restarts)" = 2 ]
+[ "$(grep -c ": continues at step" "$work/digits-$job"_rank0.out)" -ge 1 ]
+
+job=$(submit cancelled)
+wait_for 600 has_checkpoints cancelled
+scancel "$job"
+wait_for 120 is_over "$job"
+sleep 5
+echo "after scancel: $(field "$job" JobState), restarts: $(field "$job" Restarts)"
+[ "$(field "$job" JobState)/$(field "$job" Restarts)" = CANCELLED/0 ]
+echo "two nodes, two requeues: the job ended well"

@@ -1,7 +1,8 @@
-"""Every learner on two workers, with synchronized norms, on a network with dropout."""
+"""Every learner on two workers, with synchronized norms, on a network with dropout; a whole run without them."""
 
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 
 from secateur.learners import registry
 from secateur.utils.workers import environments
+from tests.nets.short_runs import SHORT, SHORT_DCP, folders, result_of
 
 WORKER = """
 import json, pathlib, sys
@@ -69,3 +71,17 @@ def found(tmp_path_factory) -> list[dict]:
 def test_both_workers_end_with_the_same_network(found, learner):
     assert found[0][learner]
     assert found[0][learner] == found[1][learner]
+
+
+def test_a_whole_run_with_its_controls_and_norms_of_each_workers_own(tmp_path):
+    script = str(pathlib.Path(__file__).resolve().parents[2] / "nets/resnet_at_digits_run.py")
+    command = [sys.executable, "-m", "secateur.utils.launch", "-n=2", "--device=cpu", script, *SHORT, *SHORT_DCP]
+    command += [*folders(tmp_path), "--learner=dis-chn-pruned", "--batch_size=350", "--noenbl_layer_latency"]
+    done = subprocess.run([*command, "--enbl_same_budget", "--enbl_scratch"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-1500:]
+    result = result_of(tmp_path, "dis-chn-pruned")
+    assert {"dense_same_budget", "scratch", "dense", "pruned"} <= set(result)
+    assert "dense, trained for as many epochs" in done.stdout
+    # The second worker writes no files and prints nothing but its own log.
+    assert len(list((tmp_path / "models").glob("*.keras"))) == 1
+    assert list((tmp_path / "logs").glob("workers/*/rank_1.log"))

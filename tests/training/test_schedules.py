@@ -53,6 +53,12 @@ def test_schedule_of_a_phase():
     assert isinstance(schedule_of(Phase(1, 0.1, 0.0), 0.1, 10), OneCycle)
 
 
+def test_a_rate_scaled_up_for_several_workers_is_reached_by_a_warm_up():
+    recipe = Recipe(10, 1.0, 4, 0.5, step_decay=StepDecay((0.5, 0.8), (0.75,)))
+    tuning = schedule_of(recipe.fine_tuning, 2.0, 100)
+    assert [round(float(tuning(k)), 3) for k in (0, 4, 74, 75)] == [0.4, 2.0, 2.0, 0.2]
+
+
 @pytest.mark.parametrize("nb_epochs", [100, 2])
 def test_boundaries_and_warm_up_move_with_the_epochs(nb_epochs):
     phase = dataclasses.replace(recipes.RESNET_AT_ILSVRC12, nb_epochs=nb_epochs).training

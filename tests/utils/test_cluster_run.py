@@ -1,10 +1,12 @@
 import json
+import pathlib
 import shlex
 import subprocess
 
 import pytest
 
-from secateur.utils import cluster_run
+from secateur.utils import cluster_run, slurm_job
+from secateur.utils.cluster import Job
 from secateur.utils.errors import RunError, UsageError
 
 SCRIPT = "nets/resnet_at_digits_run.py"
@@ -83,11 +85,23 @@ def test_slurm_gets_a_script_and_its_exit_code_is_passed_on(clients, tmp_path):
     options = {line.removeprefix("#SBATCH ") for line in lines if line.startswith("#SBATCH")}
     assert {"--job-name=prune", "--ntasks=4", "--gpus-per-task=1", "--requeue", "--time=2:00:00"} <= options
     assert f"--chdir={tmp_path}" in options
-    words = shlex.split(lines[-1])
-    assert words[:2] == ["exec", "srun"]
+    words = next(shlex.split(line) for line in lines if line.startswith("srun"))
     assert words[-3:] == ["--learner", "fcf", "--x=a b"]
     assert words[words.index("secateur.utils.launch") + 1] == "--device=gpu"
     assert subprocess.run(["/bin/bash", "-n"], input="\n".join(lines), text=True).returncode == 0
+
+
+@pytest.mark.parametrize(("code", "asked"), [(143, "requeue 7\n"), (1, ""), (0, "")])
+def test_a_job_that_was_told_to_end_puts_itself_back_into_the_queue(clients, tmp_path, monkeypatch, code, asked):
+    clients()
+    for name, body in {"srun": f"exit {code}", "scontrol": f'echo "$*" >> {tmp_path}/scontrol'}.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    job = Job(pathlib.Path(SCRIPT), [], 2, "cpu", "prune")
+    assert subprocess.run(["/bin/bash"], input=slurm_job.script(job), text=True).returncode == code
+    told = tmp_path / "scontrol"
+    assert (told.read_text() if told.exists() else "") == asked
 
 
 def test_without_gpus_slurm_is_not_asked_for_any(clients, tmp_path):

@@ -10,8 +10,8 @@ import threading
 import docker
 import pytest
 
-from secateur.utils import docker_run
-from secateur.utils.errors import RunError, UsageError
+from secateur.utils import docker_plan, docker_run
+from secateur.utils.errors import RunError
 
 SCRIPT = "nets/resnet_at_digits_run.py"
 
@@ -107,7 +107,7 @@ def test_the_container_gets_the_command_the_folders_and_no_privileges(engine, tm
     (created,) = requests(engine, "POST /containers/create")
     created = json.loads(created)
     command = ["--learner", "fcf", "--data_dir_local=pictures", "--log_dir", "out"]
-    assert created["Cmd"] == ["-n", "1", "--device=cpu", f"{docker_run.HOME}/{SCRIPT}", *command]
+    assert created["Cmd"] == ["-n", "1", "--device=cpu", f"{docker_plan.HOME}/{SCRIPT}", *command]
     assert created["WorkingDir"] == str(tmp_path)
     host = created["HostConfig"]
     places = {f"{tmp_path / name}:{tmp_path / name}:{mode}" for name, mode in (("pictures", "ro"), ("out", "rw"))}
@@ -126,7 +126,7 @@ def test_exit_code_and_image_are_the_engines(engine):
     assert run([SCRIPT]) == 3
     (query,) = [path for command, path, _ in engine.asked if path.startswith("/build")]
     assert "target=cpu" in query
-    plan = docker_run.plan_for([SCRIPT], has_nvidia=False)
+    plan = docker_plan.plan_for([SCRIPT], has_nvidia=False)
     engine.state["images"] = [{"Id": "sha256:1", "RepoTags": [plan.image]}]
     engine.state["tag"] = plan.image
     engine.asked.clear()
@@ -141,9 +141,9 @@ def test_network_and_base_reach_the_engine_and_not_the_program(engine):
     assert "local%2Fbase%3A1" in query
     created = json.loads(requests(engine, "POST /containers/create")[0])
     assert created["HostConfig"]["NetworkMode"] == "host"
-    assert created["Cmd"][3:] == [f"{docker_run.HOME}/{SCRIPT}", "--learner=fcf"]
-    plain = docker_run.plan_for([SCRIPT], has_nvidia=False)
-    assert plain.image != docker_run.plan_for(["--base=local/base:1", SCRIPT], has_nvidia=False).image
+    assert created["Cmd"][3:] == [f"{docker_plan.HOME}/{SCRIPT}", "--learner=fcf"]
+    plain = docker_plan.plan_for([SCRIPT], has_nvidia=False)
+    assert plain.image != docker_plan.plan_for(["--base=local/base:1", SCRIPT], has_nvidia=False).image
 
 
 def test_a_failed_build_shows_its_last_lines(engine, capsys):
@@ -163,25 +163,10 @@ def test_gpus_are_passed_through_where_the_engine_has_them(engine):
     assert created["Cmd"][2] == "--device=gpu"
 
 
-def test_a_machine_with_gpus_does_not_fall_back_to_its_cpu_in_silence(monkeypatch):
-    monkeypatch.setattr(docker_run, "has_nvidia_smi", lambda: True)
-    with pytest.raises(UsageError, match="this machine has GPUs: the docker engine has no NVIDIA runtime"):
-        docker_run.plan_for([SCRIPT], has_nvidia=False)
-    assert docker_run.plan_for(["--device=cpu", SCRIPT], has_nvidia=False).command[2] == "--device=cpu"
-
-
 def test_who_uses_sudo_owns_what_the_container_writes(monkeypatch):
     monkeypatch.setattr(docker_run.os, "getuid", lambda: 0)
     assert docker_run._user({"SUDO_UID": "1001", "SUDO_GID": "1002"}) == "1001:1002"
     assert docker_run._user({}).startswith("0:")
-
-
-@pytest.mark.parametrize("flag", ["--device=gpu", "-n=4"])
-def test_gpus_that_the_engine_does_not_have_are_an_error(flag):
-    with pytest.raises(UsageError, match=f"{flag}: the docker engine has no NVIDIA runtime.*--device=cpu"):
-        docker_run.plan_for([flag, SCRIPT], has_nvidia=False)
-    assert docker_run.plan_for([flag, SCRIPT], has_nvidia=True).command[2] == "--device=gpu"
-    assert docker_run.plan_for(["-n=4", "--device=cpu", SCRIPT], has_nvidia=False).command[2] == "--device=cpu"
 
 
 @pytest.mark.parametrize(("runtimes", "says"), [({"runc": {}}, "GPUs: none"), ({"nvidia": {}}, "GPUs: all")])
@@ -201,26 +186,6 @@ def test_a_dry_run_needs_no_engine(monkeypatch, capsys):
     assert "GPUs: all" in capsys.readouterr().out
 
 
-def test_the_image_gets_the_program_and_nothing_else(tmp_path):
-    packages = ["datasets", "export", "learners/fbs", "nets", "pruning", "training", "utils"]
-    sent = [f"{package}/a.py" for package in packages] + ["__init__.py", "LICENSE"]
-    sent += ["requirements.lock", "requirements.gpu.lock"]
-    others = [
-        "data/cifar.tar",
-        ".git/config",
-        ".mypy_cache/x",
-        "logs/a/model.keras",
-        "nets/__pycache__/a.pyc",
-        "path.conf",
-    ]
-    for name in [*sent, *others, "Dockerfile", ".dockerignore"]:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("")
-    patterns = (docker_run.ROOT / ".dockerignore").read_text().splitlines()
-    found = docker.utils.exclude_paths(str(tmp_path), [line for line in patterns if not line.startswith("#")])
-    assert {name for name in found if (tmp_path / name).is_file()} == {*sent, "Dockerfile", ".dockerignore"}
-
-
 def test_help_needs_no_engine(capsys, monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     assert run(["--help"]) == 0
@@ -236,32 +201,6 @@ def test_what_the_engine_refuses_is_one_line(engine, capsys, request_name):
     assert bool(requests(engine, "DELETE /containers/c1")) == (request_name == "start")
 
 
-def test_a_script_of_ones_own_and_a_download(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine_at_cifar10_run.py").write_text("")
-    plan = docker_run.plan_for(["mine_at_cifar10_run.py"], has_nvidia=False)
-    assert plan.command[3] == str(tmp_path / "mine_at_cifar10_run.py")
-    assert plan.mounts[str(tmp_path)] == "ro"
-    assert plan.mounts[str(tmp_path / "data")] == "rw"
-    assert str(tmp_path / "data") not in docker_run.plan_for([SCRIPT], has_nvidia=False).mounts
-
-
-def test_a_script_beside_the_packages_is_mounted(monkeypatch, tmp_path):
-    monkeypatch.setattr(docker_run, "ROOT", tmp_path)
-    script = tmp_path / "mine_at_digits_run.py"
-    script.write_text("")
-    plan = docker_run.plan_for([str(script)], has_nvidia=False)
-    assert plan.command[3] == str(script)
-    assert plan.mounts[str(tmp_path)] == "ro"
-
-
-def test_the_home_folder_is_that_of_the_user(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    plan = docker_run.plan_for([SCRIPT, "--save_path=~/models", "--log_dir", "~/logs", "--learner=fcf"], False)
-    assert plan.command[4:] == [f"--save_path={tmp_path}/models", "--log_dir", f"{tmp_path}/logs", "--learner=fcf"]
-    assert plan.mounts[f"{tmp_path}/models"] == "rw"
-
-
 def test_no_engine_and_no_permission(monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     with pytest.raises(RunError, match=r"no docker engine answers .* run_local\.sh"):
@@ -273,16 +212,6 @@ def test_no_engine_and_no_permission(monkeypatch):
     monkeypatch.setattr(docker, "from_env", refuse)
     with pytest.raises(RunError, match="this user may not use the docker engine"):
         docker_run.connect()
-
-
-def test_the_data_folder_comes_from_path_conf(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "cifar").mkdir()
-    (tmp_path / "path.conf").write_text(f"data_dir_local_cifar10 = {tmp_path / 'cifar'}\n")
-    plan = docker_run.plan_for(["nets/resnet_at_cifar10_run.py", "--save_path=best/model.keras"], has_nvidia=False)
-    assert plan.command[-1] == f"--data_dir_local={tmp_path / 'cifar'}"
-    assert plan.mounts[str(tmp_path / "cifar")] == "ro"
-    assert plan.mounts[str(tmp_path / "best")] == "rw"
 
 
 def test_ctrl_c_reaches_the_program(engine):
