@@ -19,19 +19,26 @@ from secateur.utils.errors import UsageError
 
 
 class Entry(NamedTuple):
-    """A learner and the frozen dataclass that holds its flags."""
+    """A learner, the frozen dataclass that holds its flags, and what it does in a line."""
 
     config: type
     learner: type
+    summary: str
 
 
 LEARNERS: dict[str, Entry] = {
-    "full-prec": Entry(FullPrecConfig, FullPrecLearner),
-    "chn-pruned": Entry(ChnPrunedConfig, ChnPrunedLearner),
-    "dis-chn-pruned": Entry(DisChnPrunedConfig, DisChnPrunedLearner),
-    "fbs": Entry(FbsConfig, FbsLearner),
-    "fcf": Entry(FcfConfig, FcfLearner),
-    "stripe": Entry(StripeConfig, StripeLearner),
+    "full-prec": Entry(FullPrecConfig, FullPrecLearner, "trains the dense network"),
+    "chn-pruned": Entry(
+        ChnPrunedConfig,
+        ChnPrunedLearner,
+        "removes channels by a criterion, to a ratio or a budget of MACs, size or time",
+    ),
+    "dis-chn-pruned": Entry(
+        DisChnPrunedConfig, DisChnPrunedLearner, "keeps the channels that reconstruct and discriminate, stage by stage"
+    ),
+    "fbs": Entry(FbsConfig, FbsLearner, "each picture computes only the channels that matter for it"),
+    "fcf": Entry(FcfConfig, FcfLearner, "removes filters by binary scalars that are learned with the weights"),
+    "stripe": Entry(StripeConfig, StripeLearner, "learns a shape for every filter; dead stripes and filters leave"),
 }
 
 

@@ -159,7 +159,8 @@ def _run(make_task: Callable[[Any, Settings], Task], network_flags: type, argv: 
     table = FlagTable({GENERAL: Settings, NETWORK: network_flags, **learners})
     if {"--help", "-h", "--helpfull"} & set(argv):
         print(sys.modules[make_task.__module__].__doc__)
-        print(f"{LAUNCHER_HELP}\n\nThe learners, and of each its main flag:\n{table.main_flags(list(learners))}\n")
+        summaries = {f"--learner {name}": entry.summary for name, entry in registry.LEARNERS.items()}
+        print(f"{LAUNCHER_HELP}\n\nThe learners, and of each its main flag:\n{table.main_flags(summaries)}\n")
         print(f"All flags\n=========\n{table.help()}")
         return
     table.parse(argv)

@@ -96,13 +96,14 @@ class FlagTable:
             if self._values[name].present and not set(owners) & set(active):
                 raise UsageError(f"--{name} belongs to {' and '.join(owners)}, which was not chosen: leave it out")
 
-    def main_flags(self, titles: Sequence[str]) -> str:
-        """A line for each of these sections: its first flag."""
+    def main_flags(self, summaries: Mapping[str, str]) -> str:
+        """For each of these sections what it does, and its first flag in a line of its own."""
         lines = []
-        for title in titles:
+        for title, summary in summaries.items():
             fields = dataclasses.fields(self.sections[title])
-            lines.append(f"  {title:26}" + (_help_line(fields[0]).replace("\n     ", "").lstrip() if fields else ""))
-        return "\n".join(line.rstrip() for line in lines)
+            lines.append(f"  {title:26}{summary}")
+            lines += [28 * " " + _help_line(field).replace("\n     ", "").lstrip() for field in fields[:1]]
+        return "\n".join(lines)
 
     def help(self) -> str:
         """All flags, section by section."""

@@ -58,6 +58,7 @@ def test_help_is_grouped_and_leaves_with_zero(capsys):
     assert "-n N workers" in "\n".join(shown.splitlines()[:15])
     titles = [
         "handwritten digits",
+        "each picture computes only the channels that matter for it",
         "--fcf_prune_ratio FLOAT",
         "Every run:",
         "This network",

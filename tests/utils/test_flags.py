@@ -90,10 +90,11 @@ def test_help_is_grouped(table):
     assert "a share (default 0.5)" in text
 
 
-def test_the_first_flag_of_each_section(table):
-    lines = table.main_flags(["second", "first"]).splitlines()
-    assert [line.split()[0] for line in lines] == ["second", "first"]
-    assert lines[1].endswith("--ratio FLOAT a share (default 0.5)")
+def test_what_each_section_does_and_its_first_flag(table):
+    lines = table.main_flags({"second": "b", "first": "what it does"}).splitlines()
+    assert lines[-2].split(maxsplit=1) == ["first", "what it does"]
+    assert lines[-1].strip() == "--ratio FLOAT a share (default 0.5)"
+    assert lines[0].split() == ["second", "b"]
 
 
 def test_two_tables_do_not_meet():
