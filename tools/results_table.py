@@ -2,9 +2,10 @@
 
     .venv/bin/python tools/results_table.py [--write]
 
-Prints the README's table and the one of runs before fine-tuning (results/before_fine_tuning, in docs/results.md), or
-puts them in their places. Runs that differ in the seed alone, `<name>` and `<name>_seed<k>`, get a row for their mean;
-what a run was compared with (`--enbl_same_budget`, `--enbl_scratch`) gets one too.
+Prints the README's table (results/rows.json names its rows), the one of all runs and that of runs before fine-tuning
+(results/before_fine_tuning; both in docs/results.md), or puts them in their places. Runs that differ in the seed alone,
+`<name>` and `<name>_seed<k>`, get a row for their mean; what a run was compared with (`--enbl_same_budget`,
+`--enbl_scratch`) gets one too.
 """
 
 import argparse
@@ -14,9 +15,11 @@ import re
 import statistics
 from collections.abc import Mapping, Sequence
 
+from results_short import short_table
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# Documents to the folder of the results that they show.
-PLACES = {ROOT / "README.md": ROOT / "results", ROOT / "docs" / "results.md": ROOT / "results" / "before_fine_tuning"}
+# A table stands behind the line `<!-- table: NAME -->` of its document.
+PLACES = {"short": ROOT / "README.md", "all": ROOT / "docs/results.md", "before fine-tuning": ROOT / "docs/results.md"}
 HEADER = (
     "| run | accuracy | top-5 | lost | lost, same epochs | MACs | parameters | LiteRT, 1 thread | int8 | epochs "
     "| minutes | seed |"
@@ -28,26 +31,41 @@ CONTROLS = {
 }
 
 
-def table(folder: pathlib.Path, link: str = "results") -> str:
-    """One line for each result, in the order of the folders' names, and one for each mean.
+def made(name: str, folder: pathlib.Path = ROOT / "results") -> str:
+    """The table of this name."""
+    if name == "short":
+        results = read(folder)
+        return short_table(folder, results, budgets_of(results))
+    return table(folder if name == "all" else folder / "before_fine_tuning")
 
-    Args:
-        link: where the folder is, seen from the document; "" for no links.
-    """
-    results = {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*/result.json"))}
-    # The dense model that was trained on belongs to all runs that began with the same one and trained as long.
-    budgets = {_course(r): r["dense_same_budget"] for r in results.values() if "dense_same_budget" in r}
+
+def read(folder: pathlib.Path) -> dict[str, dict]:
+    return {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*/result.json"))}
+
+
+def budgets_of(results: Mapping[str, Mapping]) -> dict[str, Mapping]:
+    """The dense model that was trained on belongs to all runs that began with the same one and trained as long."""
+    found = {
+        _course(result): result["dense_same_budget"] for result in results.values() if "dense_same_budget" in result
+    }
+    return {name: found[_course(result)] for name, result in results.items() if _course(result) in found}
+
+
+def table(folder: pathlib.Path) -> str:
+    """One line for each result, in the order of the folders' names, and one for each mean."""
+    results = read(folder)
+    budgets = budgets_of(results)
     groups: dict[str, list[Mapping]] = {}
     lines = [HEADER, RULE]
     for name, result in results.items():
-        lines.append(row(name, result, budgets.get(_course(result)), link))
+        lines.append(row(name, result, budgets.get(name)))
         groups.setdefault(re.sub(r"_seed\d+$", "", name), []).append(result)
-    lines += [mean_row(name, group, budgets) for name, group in groups.items() if len(group) > 1]
+    lines += [mean_row(name, group, budgets.get(name)) for name, group in groups.items() if len(group) > 1]
     controls = [control_row(key, name, r) for key in CONTROLS for name, r in results.items() if key in r]
     return "\n".join([*lines, *dict.fromkeys(controls)])
 
 
-def row(name: str, result: Mapping, budget: Mapping | None, link: str) -> str:
+def row(name: str, result: Mapping, budget: Mapping | None) -> str:
     """Accuracy; points lost against the model it began with, and against that one trained for the same epochs more."""
     dense, own = result["dense"], result.get("pruned", result["dense"])
     fewer = faster = lost = lost_budget = ""
@@ -58,7 +76,7 @@ def row(name: str, result: Mapping, budget: Mapping | None, link: str) -> str:
         lost_budget = f"{100 * (budget['accuracy'] - own['accuracy']):.2f}" if budget else ""
     epochs = " + ".join(f"{count:g}" for count in result["epochs"].values())
     cells = (
-        f"[{name}]({link}/{name})" if link else name,
+        name,
         f"{100 * own['accuracy']:.2f} %",
         f"{100 * own['top5']:.2f} %",
         lost,
@@ -74,11 +92,10 @@ def row(name: str, result: Mapping, budget: Mapping | None, link: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def mean_row(name: str, results: Sequence[Mapping], budgets: Mapping) -> str:
+def mean_row(name: str, results: Sequence[Mapping], budget: Mapping | None) -> str:
     """Mean and range of runs with several seeds."""
     accuracies = [100 * result["pruned"]["accuracy"] for result in results]
     dense, mean = 100 * results[0]["dense"]["accuracy"], statistics.mean(accuracies)
-    budget = budgets.get(_course(results[0]))
     cells = (
         f"**mean of {len(results)} seeds**: {name}",
         f"{mean:.2f} % ({min(accuracies):.2f} to {max(accuracies):.2f})",
@@ -129,22 +146,22 @@ def _int8(result: Mapping) -> str:
     return f"{100 * found['accuracy']:.2f} %, {found['tflite_bytes'] / 1e3:.0f} kB" if found else ""
 
 
-def replaced(document: pathlib.Path, folder: pathlib.Path) -> str:
-    """The document with the folder's table in place of the one that stands there."""
-    text = document.read_text()
-    begin = text.index(HEADER[: HEADER.index("accuracy")])
-    end = text.index("\n\n", begin)
-    return text[:begin] + table(folder, "results" if document.parent == ROOT else "") + text[end:]
+def replaced(text: str, name: str, table: str) -> str:
+    """The document's text with the table in place of the one that stands there."""
+    mark = f"<!-- table: {name} -->\n\n"
+    begin = text.index(mark) + len(mark)
+    return text[:begin] + table + text[text.index("\n\n", begin) :]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help="put the tables into the documents")
-    for document, folder in PLACES.items():
-        if parser.parse_args().write:
-            document.write_text(replaced(document, folder))
+    write = parser.parse_args().write
+    for name, document in PLACES.items():
+        if write:
+            document.write_text(replaced(document.read_text(), name, made(name)))
         else:
-            print(table(folder), end="\n\n")
+            print(made(name), end="\n\n")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import sys
 import tomllib
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from secateur.export import LiteModel
@@ -16,6 +17,10 @@ from tests.tools.helpers import load
 
 ROOT = pathlib.Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+# What people read: the site checks the links of its own pages, these tests those of the others too.
+PAGES = [*DOCS.glob("*.md"), *ROOT.glob("*.md"), ROOT / "results" / "README.md"]
+# Of other programs: benchmark_model, Slurm, TensorBoard.
+FOREIGN_FLAGS = {"graph", "num_threads", "use_xnnpack", "partition", "gpus", "logdir"}
 
 
 def test_it_builds_without_warnings(tmp_path):
@@ -90,3 +95,27 @@ def test_scripts_and_programs_that_the_pages_name_exist():
     named = set(re.findall(r"(?:benchmarks|tools|scripts|nets)/[\w/]+\.(?:py|sh)", text))
     assert named
     assert {name for name in named if not (ROOT / name).is_file()} <= {"nets/mynet_at_mydata_run.py"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_links_to_exists(page):
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()) if not re.match(r"https?:", link)]
+    for link in links:
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), link
+        titles = re.findall(r"^#+ +(.*)$", target.read_text(), re.M) if anchor else []
+        # As the site makes anchors of titles.
+        assert not anchor or anchor in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}, (
+            link
+        )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_flags_that_a_page_names_exist(page):
+    folders = ("benchmarks", "datasets", "learners", "nets", "scripts", "tools", "training", "utils")
+    sources = [path for name in folders for path in (ROOT / name).rglob("*") if path.suffix in (".py", ".sh")]
+    known = set(re.findall(r"^ +(\w+): .*= option\(", "\n".join(path.read_text() for path in sources), re.M))
+    known |= set(re.findall(r"--(\w+)", "\n".join(path.read_text() for path in sources))) | FOREIGN_FLAGS
+    named = set(re.findall(r"(?<![\w-])--(?:no(?=enbl))?([a-z]\w+)", page.read_text()))
+    assert named <= known

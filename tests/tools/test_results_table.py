@@ -34,11 +34,7 @@ def results(tmp_path):
 
 def test_rows_say_what_was_lost_and_gained(results):
     lines = load("results_table").table(results).splitlines()
-    rows = {
-        line.split("]")[0].strip("| ["): [cell.strip() for cell in line.split("|")[2:]]
-        for line in lines[2:]
-        if line.startswith("| [")
-    }
+    rows = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:]] for line in lines[2:]}
     assert rows["net_dense"][:4] == ["90.00 %", "99.00 %", "", ""]
     assert rows["net_a"][2:9] == [
         "1.00",
@@ -58,10 +54,11 @@ def test_rows_say_what_was_lost_and_gained(results):
 
 def test_a_documents_table_is_replaced(results):
     tool = load("results_table")
-    path = results / "page.md"
-    path.write_text("# Title\n\n| run | old |\n|---|---|\n\nText\n")
-    assert tool.replaced(path, results) == f"# Title\n\n{tool.table(results, '')}\n\nText\n"
-    assert "(results/" not in tool.replaced(path, results)
+    other = "<!-- table: b -->\n\n| b |\n"
+    text = f"# Title\n\n<!-- table: all -->\n\n| run | old |\n|---|---|\n\n{other}\nText\n"
+    found = tool.replaced(text, "all", made := tool.made("all", results))
+    assert found == f"# Title\n\n<!-- table: all -->\n\n{made}\n\n{other}\nText\n"
+    assert tool.replaced(found, "all", made) == found
 
 
 def test_seeds_have_their_mean_and_range(results):
