@@ -57,7 +57,7 @@ def fit(
     if done >= nb_steps:
         return
     begin = saved = time.monotonic()
-    window: list[dict[str, tf.Tensor]] = []
+    window: list[dict] = run.unlogged.pop(stage, [])
     with run.progress(stage, done, nb_steps) as progress:
         for images, labels in batches(done):
             window.append(step(images, labels))
@@ -66,18 +66,21 @@ def fit(
             for callback in callbacks:
                 callback(done)
             stop = _stop_requested(run, done)
-            due = run.checkpoint_due(done, saved) or stop or done == nb_steps
-            if due or done % run.summ_step == 0:
-                progress.show(done, _close(window, run, stage, done))
-            if due:
-                _refuse_broken(variables, stage, done)
+            due = run.checkpoint_due(done, saved) or stop
+            full = done % run.summ_step == 0 or done == nb_steps
+            if due or full:
+                window = _fetched(window, stage, done)
+            if full:
+                progress.show(done, _logged(window, run, stage, done))
             if due and done < nb_steps:
-                run.save_checkpoint(stage, done, variables, earlier + time.monotonic() - begin)
+                _refuse_broken(variables, stage, done)
+                run.save_checkpoint(stage, done, variables, earlier + time.monotonic() - begin, window)
                 saved = time.monotonic()
             if stop and done < nb_steps:
                 raise Stopped(f"stopped at step {done} of {stage}: the same command continues there")
             if done == nb_steps:
                 break
+    _refuse_broken(variables, stage, done)
 
 
 def begin_alike(run: Run, stage: str, variables: Sequence[keras.Variable]) -> None:
@@ -105,12 +108,18 @@ def _refuse_broken(variables: Sequence[keras.Variable], stage: str, done: int) -
             raise NonFiniteLoss(f"{stage}: {variable.path} is not finite after step {done}: {REMEDY}")
 
 
-def _close(window: list[dict[str, tf.Tensor]], run: Run, stage: str, done: int) -> dict[str, float]:
-    """Mean metrics of the steps since the last call; they are fetched, checked and logged here, not in every step."""
-    metrics = {name: float(np.mean([float(m[name]) for m in window])) for name in window[0]}
-    first = done - len(window) + 1
+def _fetched(window: list[dict], stage: str, done: int) -> list[dict[str, float]]:
+    """The metrics of the steps of a window as numbers; they are fetched and checked here, not in every step."""
+    fetched = [{name: float(value) for name, value in metrics.items()} for metrics in window]
+    loss = sum(metrics["loss"] for metrics in fetched)
+    if not np.isfinite(loss):
+        raise NonFiniteLoss(f"{stage}: the loss is {loss} between steps {done - len(window) + 1} and {done}: {REMEDY}")
+    return fetched
+
+
+def _logged(window: list[dict[str, float]], run: Run, stage: str, done: int) -> dict[str, float]:
+    """The mean metrics of the steps of a window, which is empty afterwards."""
+    metrics = {name: float(np.mean([m[name] for m in window])) for name in window[0]}
     window.clear()
-    if not np.isfinite(metrics["loss"]):
-        raise NonFiniteLoss(f"{stage}: the loss is {metrics['loss']} between steps {first} and {done}: {REMEDY}")
     run.log(stage, done, metrics)
     return metrics

@@ -59,6 +59,8 @@ class Run:
         self.save_step, self.summ_step, self.precision, self.sync_bn = save_step, summ_step, precision, sync_bn
         self.stop_requested = False
         self.seconds: dict[str, float] = {}
+        # By stage, the metrics of the steps before the restored checkpoint that no line of metrics holds yet.
+        self.unlogged: dict[str, list[dict[str, float]]] = {}
         self._checkpoints = CheckpointFolder(self._state_directory / "checkpoints")
         self._metrics = MetricsLog(directory)
 
@@ -182,12 +184,23 @@ class Run:
         self._checkpoints.forget_all_but_last_of(name)
         return meta
 
-    def save_checkpoint(self, stage: str, step: int, variables: Sequence[keras.Variable], seconds: float) -> None:
-        """Keep the state after `step` steps of `stage`; the last two are kept."""
+    def save_checkpoint(
+        self,
+        stage: str,
+        step: int,
+        variables: Sequence[keras.Variable],
+        seconds: float,
+        unlogged: Sequence[dict[str, float]] = (),
+    ) -> None:
+        """Keep the state after `step` steps of `stage`, with the metrics of the steps since the last line of them.
+
+        The last two checkpoints are kept.
+        """
         if not parallel.is_primary():
             return
         path = self._checkpoints.path(stage, step)
-        checkpoint.save(path, checkpoint.arrays_of(variables), {"step": step, "seconds": seconds})
+        meta = {"step": step, "seconds": seconds, "unlogged": list(unlogged)}
+        checkpoint.save(path, checkpoint.arrays_of(variables), meta)
         self._checkpoints.forget(stage, keep=CHECKPOINTS_KEPT)
 
     def restore_checkpoint(self, stage: str, variables: Sequence[keras.Variable]) -> int:
@@ -211,7 +224,7 @@ class Run:
                 continue
             checkpoint.assign(variables, arrays, path)
             self.say(f"{stage}: continues at step {meta['step']}")
-            self.seconds[stage] = meta["seconds"]
+            self.seconds[stage], self.unlogged[stage] = meta["seconds"], meta["unlogged"]
             self._metrics.drop_after(stage, meta["step"])
             return meta["step"]
         self._metrics.drop_after(stage, 0)
