@@ -105,10 +105,12 @@ class ChannelPruning(keras.layers.Layer):
         self.common.assign(common)
         # What hardly moves, a channel or all of them, must not be blown up to noise.
         least = max(LEAST_SPREAD * spread.mean(), LEAST_SPREAD**2 * mean.mean())
-        self.spread.assign(np.maximum(spread, least) if least > 0 else np.ones_like(spread))
+        # Over the root of their number, so that a step changes a saliency as much as it changes a norm's scale.
+        each = np.maximum(spread, least) if least > 0 else np.ones_like(spread)
+        self.spread.assign(np.sqrt(len(mean)) * each)
         self.phi.assign(np.random.default_rng(seed).normal(size=self.phi.shape))
         varied = magnitudes_NxC @ self.predictor()[0]
-        self.phi.assign(size * self.phi.numpy() / np.maximum(varied.std(axis=0), LEAST_SPREAD * np.sqrt(len(mean))))
+        self.phi.assign(size * self.phi.numpy() / np.maximum(varied.std(axis=0), LEAST_SPREAD))
         self.rho.assign(1 - mean @ self.predictor()[0])
 
     def predictor(self) -> tuple[np.ndarray, np.ndarray]:
