@@ -29,7 +29,7 @@ def fastest_forms(candidates: Mapping[str, tuple[Hashable, Forms]], folder: path
     measured: dict[Hashable, dict[str, float]] = {}
     for key, forms in candidates.values():
         if key not in measured:
-            measured[key] = _milliseconds(forms, folder)
+            measured[key] = milliseconds(forms, folder, "form", rounds=ROUNDS, seconds=5.0)
     times = {layer: measured[key] for layer, (key, _) in candidates.items()}
     return {
         "forms": {layer: min(found, key=found.__getitem__) for layer, found in times.items()},
@@ -37,11 +37,20 @@ def fastest_forms(candidates: Mapping[str, tuple[Hashable, Forms]], folder: path
     }
 
 
-def _milliseconds(forms: Forms, folder: pathlib.Path) -> dict[str, float]:
-    files = {name: folder / f"form_{name}.tflite" for name in forms}
-    for name, build in forms.items():
+def milliseconds(networks: Forms, folder: pathlib.Path, prefix: str, **settings: Any) -> dict[str, float]:
+    """The medians of several networks, which take turns.
+
+    They are built one after the other, as large ones would not fit together.
+
+    Args:
+        networks: what builds them, by name.
+        folder: for the files that are timed, `{prefix}_{name}.tflite`.
+        settings: of `measure`.
+    """
+    files = {name: folder / f"{prefix}_{name.replace(' ', '_')}.tflite" for name in networks}
+    for name, build in networks.items():
         save_tflite(build(), files[name])
-    return {name: latency.median for name, latency in measure(files, rounds=ROUNDS, seconds=5.0).items()}
+    return {name: latency.median for name, latency in measure(files, **settings).items()}
 
 
 def narrowed(layer: keras.layers.Conv2D, x: Any, read: np.ndarray | None = None, made: np.ndarray | None = None) -> Any:

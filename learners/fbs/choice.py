@@ -1,13 +1,13 @@
 """Which form each gate takes in LiteRT, by measuring, and what is executed then."""
 
+import functools
 import pathlib
 from collections.abc import Callable
 
 import keras
 import numpy as np
 
-from secateur.export import measure, save_tflite
-from secateur.export.forms import fastest_forms
+from secateur.export.forms import fastest_forms, milliseconds
 from secateur.learners.fbs.layers import ChannelPruning
 from secateur.learners.fbs.patches import nb_rows
 from secateur.learners.fbs.skipping import DENSE, OUTPUTS, SKIP, Value, build, formed, whole
@@ -26,12 +26,11 @@ def fastest(model: keras.Model, folder: pathlib.Path) -> dict:
         As `export.forms.fastest_forms`, and "whole": {what was tried: milliseconds of the network}.
     """
     found = _fastest_alone(model, folder)
-    gates = list(found["forms"])
-    tried = {"chosen": found["forms"], "dense": dict.fromkeys(gates, DENSE), "skip": dict.fromkeys(gates, SKIP)}
-    files = {name: folder / f"whole_{name}.tflite" for name in tried}
-    for name, forms in tried.items():
-        save_tflite(build(model, forms), files[name])
-    found["whole"] = {name: latency.median for name, latency in measure(files).items()}
+    tried = {form: dict.fromkeys(found["forms"], form) for form in (DENSE, SKIP)}
+    if found["forms"] not in tried.values():
+        tried["chosen"] = found["forms"]
+    networks = {name: functools.partial(build, model, forms) for name, forms in tried.items()}
+    found["whole"] = milliseconds(networks, folder, "whole")
     return found | {"forms": tried[min(found["whole"], key=found["whole"].__getitem__)]}
 
 

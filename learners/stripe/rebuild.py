@@ -9,6 +9,7 @@ import numpy as np
 
 from secateur import export
 from secateur.export.forms import fastest_forms as measured_forms
+from secateur.export.forms import milliseconds
 from secateur.learners.stripe.forms import DENSE, forms_of, live_stripes
 from secateur.learners.stripe.skeletons import Skeletons
 from secateur.pruning import ChannelGraph, cost, shrink
@@ -66,7 +67,8 @@ def fastest(masked: keras.Model, plans: Mapping[int, dict[str, list[int]]], fold
     Returns:
         {"multiple", "milliseconds_by_multiple"} and what `fastest_forms` returns, JSON-able.
     """
-    times = _milliseconds({str(multiple): _shrunk(masked, plan) for multiple, plan in plans.items()}, folder)
+    shapes = {str(multiple): _shrunk(masked, plan) for multiple, plan in plans.items()}
+    times = milliseconds(shapes, folder, "whole")
     best = int(min(times, key=times.__getitem__))
     return {"multiple": best, "milliseconds_by_multiple": times} | fastest_forms(shrink(masked, plans[best]), folder)
 
@@ -92,7 +94,7 @@ def fastest_forms(model: keras.Model, folder: pathlib.Path) -> dict:
     tried = _selections(found)
     whole = {}
     if len(tried) > 1:
-        whole = _milliseconds({name: _formed(model, forms) for name, forms in tried.items()}, folder)
+        whole = milliseconds({name: _formed(model, forms) for name, forms in tried.items()}, folder, "whole")
     best = min(whole, key=whole.__getitem__, default=DENSE)
     chosen = tried[best] if whole and whole[DENSE] >= GAIN * whole[best] else {}
     return found | {"forms": {name: chosen.get(name, DENSE) for name in found["forms"]}, "whole": whole}
@@ -107,14 +109,6 @@ def _selections(found: dict) -> dict[str, dict[str, str]]:
         tried[f"{len(best)} forms"] = {name: found["forms"][name] for name in best}
         best = best[: len(best) // 2]
     return tried
-
-
-def _milliseconds(networks: Mapping[str, Callable[[], keras.Model]], folder: pathlib.Path) -> dict[str, float]:
-    """Of several networks, in turns; they are built one after the other, as large ones would not fit together."""
-    files = {name: folder / f"whole_{name.replace(' ', '_')}.tflite" for name in networks}
-    for name, make in networks.items():
-        export.save_tflite(make(), files[name])
-    return {name: latency.median for name, latency in export.measure(files).items()}
 
 
 def _shrunk(masked: keras.Model, plan: dict[str, list[int]]) -> Callable[[], keras.Model]:

@@ -2,7 +2,6 @@ import keras
 import numpy as np
 import pytest
 
-from secateur.export import Latency
 from secateur.learners.stripe import rebuild
 from secateur.learners.stripe.forms import BOXES, DENSE, FILTERS, STRIPES
 from secateur.nets.resnet import resnet
@@ -39,12 +38,8 @@ def chosen(model, tmp_path, monkeypatch, whole: dict) -> dict:
             "milliseconds": {name: {DENSE: 1.0, form: 1.0 - GAINS[name]} for name, form in ALL.items()},
         }
 
-    def measure(files):
-        return {name: Latency(whole[name], 0, 0, 1, 1) for name in files}
-
     monkeypatch.setattr(rebuild, "measured_forms", alone)
-    monkeypatch.setattr(rebuild.export, "measure", measure)
-    monkeypatch.setattr(rebuild.export, "save_tflite", lambda model, path: None)
+    monkeypatch.setattr(rebuild, "milliseconds", lambda networks, *_: {name: whole[name] for name in networks})
     return rebuild.fastest_forms(model, tmp_path)
 
 
@@ -68,7 +63,7 @@ def test_dead_filters_stay_as_zeros_where_that_is_faster(parts, tmp_path, monkey
     kept = {multiple: found["stage2_block1_conv1"] for multiple, found in plans.items()}
     assert kept == {1: [0, 4, 5], 2: [0, 1, 4, 5], 4: [0, 1, 4, 5], 8: [0, 1, 2, 3, 4, 5]}
     times = {"1": 4.0, "2": 3.0, "4": 5.0, "8": 6.0}
-    monkeypatch.setattr(rebuild, "_milliseconds", lambda networks, folder: {name: times[name] for name in networks})
+    monkeypatch.setattr(rebuild, "milliseconds", lambda networks, *_: {name: times[name] for name in networks})
     monkeypatch.setattr(rebuild, "fastest_forms", lambda model, folder: {"model": model})
     masked = rebuild.folded(trained, skeletons)
     found = rebuild.fastest(masked, plans, tmp_path)
