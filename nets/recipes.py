@@ -24,8 +24,6 @@ RESNET_AT_CIFAR10 = Recipe(
     learning_rate=0.25,
     nb_epochs_ft=40,
     learning_rate_ft=0.1,
-    dcp_nb_iters_block=200,
-    dcp_nb_iters_layer=100,
 )
 # Without shortcuts a high learning rate diverges.
 CHAIN_AT_CIFAR10 = dataclasses.replace(RESNET_AT_CIFAR10, nb_epochs=100, learning_rate=0.1, learning_rate_ft=0.05)
@@ -39,6 +37,8 @@ RESNET_AT_ILSVRC12 = Recipe(
     batch_size=64,
     batch_size_norm=256,
     weight_decay=1e-4,
+    dcp_nb_iters_block=10_000,
+    dcp_nb_iters_layer=500,
     step_decay=StepDecay((0.3, 0.6, 0.8, 0.9), FINE_TUNING_STEPS),
 )
 VGG_AT_ILSVRC12 = dataclasses.replace(RESNET_AT_ILSVRC12, learning_rate=0.01, learning_rate_ft=0.001, weight_decay=5e-4)

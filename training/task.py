@@ -91,8 +91,8 @@ class Recipe:
     batch_size_norm: int = 128
     weight_decay: float = 5e-4
     momentum: float = 0.9
-    dcp_nb_iters_block: int = 10_000
-    dcp_nb_iters_layer: int = 500
+    dcp_nb_iters_block: int = 200
+    dcp_nb_iters_layer: int = 100
     step_decay: StepDecay | None = None
 
     @property

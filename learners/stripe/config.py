@@ -19,7 +19,7 @@ class StripeConfig:
         "share of the LiteRT time that may stay: so many filters inside blocks die as a whole (default: an outcome)",
     )
     stripe_sr: float = option(1e-5, "strength of the L1 norm of the skeletons")
-    stripe_threshold: float = option(0.01, "stripes whose skeleton is not larger die, where no target is set")
+    stripe_threshold: float = option(0.01, "stripes whose skeleton is not larger die, where no target of MACs is set")
     stripe_start: float | None = option(
         None, "share of the training before which none dies for the target (default: 0, from random weights 0.3)"
     )

@@ -13,14 +13,15 @@ def rows(tmp_path):
         dense = {"accuracy": 0.9, "top5": 0.99, "macs": 4e6, "params": 3000, "latency_ms": {"median": 2.0}}
         pruned = {"accuracy": accuracy, "macs": 2e6, "params": 1500, "latency_ms": {"median": 1.25}}
         return (
-            {"seconds": {"a": 60.0, "b": 30.0}, "dense": dense}
+            {"seconds": {"a": 60.0, "b": 30.0}, "dense": dense, "machine": {"cpu": "Intel(R) Xeon(R) Processor"}}
             | ({"pruned": dense | pruned} if accuracy else {})
             | more
         )
 
+    int8 = {"accuracy": 0.88, "tflite_bytes": 2000, "latency_ms": {"median": 0.5}}
     results = {
         "net": result(None),
-        "net_a": result(0.89, scratch={"accuracy": 0.86, "top5": 0.95}, int8={"accuracy": 0.88, "tflite_bytes": 2000}),
+        "net_a": result(0.89, scratch={"accuracy": 0.86, "top5": 0.95}, int8=int8),
         "net_a_seed1": result(0.87),
         "net_b": result(0.9),
     }
@@ -42,7 +43,7 @@ def test_every_row_has_a_cell_for_every_column(rows):
 
 
 def test_a_dense_network_stands_out_and_has_nothing_to_compare(rows):
-    assert rows[2] == ["**[Net](results/net)**", "90.00", "99.00", "", "4.0", "3.0", "2.000", "", "2"]
+    assert rows[2] == ["**[Net](results/net)**", "90.00", "99.00", "", "4.0", "3.0", "2.000, Xeon", "", "2"]
 
 
 def test_a_control_has_its_accuracy_alone(rows):
@@ -51,7 +52,7 @@ def test_a_control_has_its_accuracy_alone(rows):
 
 def test_seeds_are_averaged(rows):
     assert rows[4][1] == "88.00 (87.00 to 89.00, 2 seeds)"
-    assert rows[4][3:] == ["2.00 (3.00)", "2.0 (2.00)", "1.5 (2.00)", "1.250 (1.60)", "88.00 (2)", "2"]
+    assert rows[4][3:] == ["2.00 (3.00)", "2.0 (2.00)", "1.5 (2.00)", "1.250 (1.60), Xeon", "88.00; 0.500; 2", "2"]
 
 
 def test_a_methods_own_count_stands_beside_what_is_executed(rows):
