@@ -23,7 +23,7 @@ class CheckpointFolder:
     def forget(self, stage: str, keep: int) -> None:
         """Remove all but the newest `keep` of a stage."""
         paths = self.oldest_first(stage)
-        for path in paths[: len(paths) - keep]:
+        for path in paths[: max(len(paths) - keep, 0)]:
             path.unlink()
 
     def forget_all_but_last_of(self, stage: str) -> None:

@@ -8,7 +8,7 @@ from secateur.utils.files import write_atomically
 
 
 class MetricsLog:
-    """The metrics of a run, without those of steps that a kill took back.
+    """The metrics of a run; metrics.jsonl is without those of steps that a kill took back, the events may repeat them.
 
     Args:
         directory: of the run.

@@ -224,7 +224,7 @@ class Run:
                 continue
             checkpoint.assign(variables, arrays, path)
             self.say(f"{stage}: continues at step {meta['step']}")
-            self.seconds[stage], self.unlogged[stage] = meta["seconds"], meta["unlogged"]
+            self.seconds[stage], self.unlogged[stage] = meta["seconds"], meta.get("unlogged", [])
             self._metrics.drop_after(stage, meta["step"])
             return meta["step"]
         self._metrics.drop_after(stage, 0)

@@ -98,6 +98,8 @@ def gate_layers(model: keras.Model) -> list[ChannelPruning]:
 def copied(model: keras.Model, dense: keras.Model, normalize: str) -> keras.Model:
     """A gated network with the weights of another one, built on `dense`: for another precision, say."""
     copy = gated(dense, 1.0, normalize, 0.0)
+    for gate, source in zip(gate_layers(copy), gate_layers(model), strict=True):
+        gate.set_density(source.get_config()["density"])
     copy.set_weights(model.get_weights())
     return copy
 

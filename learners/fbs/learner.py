@@ -3,7 +3,8 @@
 Reference: Gao et al., "Dynamic Channel Pruning: Feature Boosting and Suppression", ICLR 2019. Differs from the paper:
 the norms of the trained network keep their scales; the predictors begin at random, with saliencies around 1, and read
 what distinguishes pictures (`ChannelPruning.calibrate`); first they are trained alone, then everything, at densities
-that fall in steps.
+that fall in steps, the first one below 1; unless `fbs_normalize` is "paper" the gates are saliencies over their mean; a
+loss may bring all channels into use (`fbs_balance`, of the authors' program).
 """
 
 import dataclasses

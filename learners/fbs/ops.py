@@ -89,7 +89,7 @@ def gates(saliency_NxC: tf.Tensor, nb_kept: tf.Tensor, normalize: bool) -> tf.Te
 
     Args:
         normalize: divide pi by its mean over all channels, which keeps deep networks finite where saliencies grow from
-            layer to layer.
+            layer to layer. Differs from the paper, which does not.
     """
     pi = saliency_NxC * tf.stop_gradient(winners(saliency_NxC, nb_kept))
     return pi / (tf.reduce_mean(pi, axis=1, keepdims=True) + EPSILON) if normalize else pi

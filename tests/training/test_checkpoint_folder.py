@@ -23,7 +23,7 @@ def test_they_are_in_the_order_of_their_steps(checkpoints):
     assert steps(checkpoints, "none") == []
 
 
-@pytest.mark.parametrize(("keep", "left"), [(0, []), (2, [20, 100]), (9, [5, 20, 100])])
+@pytest.mark.parametrize(("keep", "left"), [(0, []), (2, [20, 100]), (4, [5, 20, 100]), (9, [5, 20, 100])])
 def test_the_newest_are_kept(checkpoints, keep, left):
     checkpoints.forget("a", keep)
     assert steps(checkpoints, "a") == left

@@ -101,6 +101,26 @@ def test_weights_that_the_last_step_broke_are_not_saved(tmp_path):
     assert [p.name for p in (tmp_path / "checkpoints" / "s").iterdir()] == ["step-000000003.npz"]
 
 
+def test_a_stage_whose_last_step_breaks_the_weights_is_not_finished(tmp_path):
+    counter = Counter()
+
+    def broken(images, labels):
+        metrics = counter.step(images, labels)
+        if int(images) == 9:
+            counter.variable.assign(float("nan"))
+        return metrics
+
+    with open_run(tmp_path).open() as run, pytest.raises(NonFiniteLoss, match="not finite after step 10"):
+        run.stage("s", lambda: fit(broken, counter.batches, 10, run, "s", [counter.variable]), [counter.variable])
+    assert not list((tmp_path / "stages").glob("*.npz"))
+
+
+def test_a_loss_that_is_not_finite_is_found_at_a_checkpoint_too(tmp_path):
+    with pytest.raises(NonFiniteLoss, match="loss is nan between steps 1 and 4"):
+        run_fit(Counter(bad_at=2), open_run(tmp_path, save_step=4, summ_step=100), 10)
+    assert not list((tmp_path / "checkpoints").rglob("*.npz"))
+
+
 def test_loss_that_is_not_finite_stops_and_names_the_window(tmp_path):
     with pytest.raises(NonFiniteLoss, match="loss is nan between steps 7 and 9: the checkpoint before is kept"):
         run_fit(Counter(bad_at=7), open_run(tmp_path, save_step=6, summ_step=3), 10)

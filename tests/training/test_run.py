@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from secateur.training import checkpoint
 from secateur.training.run import Stopped
 from secateur.utils.errors import RunError
 from tests.training.helpers import Run, open_run
@@ -77,6 +78,16 @@ def test_a_damaged_stage_goes_on_from_its_last_checkpoint(tmp_path):
         run.stage("s", work, [variable])
         run.stage("next", lambda: None)
     assert not list((tmp_path / "checkpoints").rglob("*.npz"))
+
+
+def test_a_checkpoint_of_an_earlier_version_is_read(tmp_path):
+    """Which did not keep the steps since the last line of metrics."""
+    run, variable = open_run(tmp_path), keras.Variable(0.0)
+    path = tmp_path / "checkpoints" / "s" / "step-000000005.npz"
+    path.parent.mkdir(parents=True)
+    checkpoint.save(path, checkpoint.arrays_of([keras.Variable(3.0)]), {"step": 5, "seconds": 1.0})
+    assert run.restore_checkpoint("s", [variable]) == 5
+    assert (float(variable), run.unlogged["s"]) == (3.0, [])
 
 
 def test_a_checkpoint_of_another_network_is_refused_and_stays(tmp_path):

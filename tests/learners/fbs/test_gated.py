@@ -95,11 +95,12 @@ def test_margins_say_how_near_a_tie_is(dense):
     np.testing.assert_array_equal(gated.margins(model, x), 0)
 
 
-def test_a_copy_in_another_precision_keeps_weights_and_density(dense):
+def test_a_copy_keeps_weights_and_density(dense):
     model = with_predictors(gated.gated(dense, 0.5, "sum", 0.0))
     copy = gated.copied(model, dense, "sum")
     x = pictures(dense)
     np.testing.assert_array_equal(copy(x, training=False), model(x, training=False))
+    assert {gate.get_config()["density"] for gate in gated.gate_layers(copy)} == {0.5}
 
 
 def test_dense_forms_execute_the_network_and_its_predictors(dense):

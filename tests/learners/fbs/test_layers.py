@@ -80,7 +80,7 @@ def test_one_picture_is_computed_by_its_winners_alone(stride, scale, bias):
     """Eagerly and in a graph: the row of the batch, from fewer filters."""
     convolution = keras.layers.Conv2D(6, 3, stride, padding="same", use_bias=bias, bias_initializer="random_normal")
     layer = ChannelPruning([convolution, keras.layers.BatchNormalization(scale=scale)], density=0.5)
-    expected = np.asarray(layer(PICTURES))
+    layer.build(PICTURES.shape)
     generator = np.random.default_rng(1)
     for weight in layer.layers[1].weights:
         weight.assign(generator.uniform(0.5, 2, weight.shape))
@@ -138,9 +138,13 @@ def test_configuration_and_weights_round_trip(tmp_path, policy):
     ]
     model = keras.Model(inputs, ChannelPruning(layers, 0.5, "sum", 1e-8, dtype=policy)(inputs))
     model.layers[1].set_density(0.34)
+    model.layers[1].calibrate(np.random.default_rng(0).uniform(1, 5, (20, 3)).astype(np.float32), seed=0, size=0.5)
     model.save(tmp_path / "m.keras")
     again = keras.models.load_model(tmp_path / "m.keras")
     np.testing.assert_array_equal(model(PICTURES), again(PICTURES))
+    for name in ("common", "spread", "nb_kept"):
+        np.testing.assert_array_equal(getattr(again.layers[1], name), getattr(model.layers[1], name))
+    assert float(again.layers[1].spread.numpy().max()) != 1.0
     config = again.layers[1].get_config()
     assert (config["density"], config["normalize"], config["l1"]) == (0.34, "sum", 1e-8)
     assert again.layers[1].compute_dtype == ("float32" if policy == "float32" else "bfloat16")

@@ -39,7 +39,17 @@ def chosen(model, tmp_path, monkeypatch, whole: dict) -> dict:
         }
 
     monkeypatch.setattr(rebuild, "measured_forms", alone)
-    monkeypatch.setattr(rebuild, "milliseconds", lambda networks, *_: {name: whole[name] for name in networks})
+
+    def clock(networks, *_):
+        for name, make in networks.items():
+            nb_formed = 0 if name == DENSE else int(name.split()[0])
+            assert [layer.name for layer in make().layers] == [
+                layer.name for layer in rebuild.build(model, dict(by_gain[:nb_formed])).layers
+            ]
+        return {name: whole[name] for name in networks}
+
+    by_gain = sorted(ALL.items(), key=lambda item: -GAINS[item[0]])
+    monkeypatch.setattr(rebuild, "milliseconds", clock)
     return rebuild.fastest_forms(model, tmp_path)
 
 
@@ -62,12 +72,20 @@ def test_dead_filters_stay_as_zeros_where_that_is_faster(parts, tmp_path, monkey
     plans = {multiple: rebuild.plan(graph, skeletons, multiple) for multiple in (1, 2, 4, 8)}
     kept = {multiple: found["stage2_block1_conv1"] for multiple, found in plans.items()}
     assert kept == {1: [0, 4, 5], 2: [0, 1, 4, 5], 4: [0, 1, 4, 5], 8: [0, 1, 2, 3, 4, 5]}
-    times = {"1": 4.0, "2": 3.0, "4": 5.0, "8": 6.0}
-    monkeypatch.setattr(rebuild, "milliseconds", lambda networks, *_: {name: times[name] for name in networks})
+    times, filters = {"1": 4.0, "2": 3.0, "8": 6.0}, {}
+
+    def clock(networks, *_):
+        filters.update({name: make().get_layer("stage2_block1_conv1").filters for name, make in networks.items()})
+        return {name: times[name] for name in networks}
+
+    monkeypatch.setattr(rebuild, "milliseconds", clock)
     monkeypatch.setattr(rebuild, "fastest_forms", lambda model, folder: {"model": model})
     masked = rebuild.folded(trained, skeletons)
     found = rebuild.fastest(masked, plans, tmp_path)
     assert (found["multiple"], found["milliseconds_by_multiple"]) == (2, times)
+    assert filters == {"1": 3, "2": 4, "8": 6}  # 4 is what 2 is
+    times["2"] = 3.95
+    assert rebuild.fastest(masked, plans, tmp_path)["multiple"] == 1  # too little to be sure of
     pictures = np.random.default_rng(0).uniform(0, 255, (4, *masked.input_shape[1:])).astype(np.float32)
     np.testing.assert_allclose(found["model"](pictures), masked(pictures), rtol=1e-4, atol=1e-4)
     assert found["model"].get_layer("stage2_block1_conv1").filters == 4
