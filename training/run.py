@@ -76,17 +76,11 @@ class Run:
             with self._hearing_sigterm():
                 yield self
             return
-        self.directory.mkdir(parents=True, exist_ok=True)
-        with (self.directory / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunError(
-                    f"{self.directory} is in use by another run: wait for it, or choose another --log_dir"
-                ) from None
-            self._write_config()
-            for folder in {self.directory, self._state_directory}:
+        with contextlib.ExitStack() as locks:
+            for folder in sorted({self.directory, self._state_directory}):
+                locks.enter_context(_locked(folder))
                 remove_leftovers(folder)
+            self._write_config()
             parallel.barrier()
             with self._hearing_sigterm():
                 yield self
@@ -265,3 +259,15 @@ class Run:
 
     def _request_stop(self, signum: int, frame: object) -> None:
         self.stop_requested = True
+
+
+@contextlib.contextmanager
+def _locked(folder: pathlib.Path) -> Iterator[None]:
+    """Keep other runs out of a folder, which is made if missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"{folder} is in use by another run: wait for it, or choose another folder") from None
+        yield

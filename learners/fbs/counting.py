@@ -1,7 +1,8 @@
 """What a gated network computes for each picture, if it skips what is off.
 
-A convolution reads only live channels and makes only winners; an addition joins what lives on either side; norms,
-activations, pooling and dropout pass liveness on; the predictors are counted.
+A convolution reads only live channels and makes only winners; behind an addition lives what lives on either side,
+behind a product what lives on both, behind a concatenation what lives in each part; norms, activations, pooling and
+dropout pass liveness on; the predictors are counted.
 """
 
 import dataclasses
@@ -111,9 +112,14 @@ def _share(live: Live, nb_pictures: int) -> np.ndarray:
 def _passed(call: Call, inputs: list[Live], passing: set[str]) -> Live:
     """What lives behind a layer that is not gated; all channels where zeros come out as something else."""
     rule = rules.find(call.layer)
+    known = [mask for mask in inputs if mask is not None]
+    if isinstance(rule, rules.Joins):
+        return _joined(call, inputs, len(known[0])) if known else None
+    if isinstance(call.layer, keras.layers.Multiply):
+        return np.logical_and.reduce(known) if known else None
     if isinstance(rule, rules.Merges):
         # With a constant beside one tensor, zeros become that constant.
-        return None if len(inputs) < 2 or any(mask is None for mask in inputs) else np.logical_or.reduce(inputs)
+        return None if len(inputs) < 2 or len(known) < len(inputs) else np.logical_or.reduce(inputs)
     # A norm over several channels makes something of those that are off.
     if call.layer.name not in passing or inputs[0] is None or rule.tie:
         return None
@@ -121,6 +127,14 @@ def _passed(call: Call, inputs: list[Live], passing: set[str]) -> Live:
     if rule.flow:
         flow = rule.flow(call.layer, flow, call.inputs[0].shape, call.outputs[0].shape)
     return None if flow is None else inputs[0][:, flow]
+
+
+def _joined(call: Call, inputs: list[Live], nb_pictures: int) -> Live:
+    """The parts of a concatenation beside each other, all channels where it joins along another axis."""
+    if call.layer.axis not in (-1, len(call.outputs[0].shape) - 1):
+        return None
+    parts = zip(inputs, call.inputs, strict=True)
+    return np.concatenate([np.ones((nb_pictures, t.shape[-1]), bool) if m is None else m for m, t in parts], axis=1)
 
 
 def _dense_macs(call: Call) -> int:

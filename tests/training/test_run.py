@@ -161,6 +161,15 @@ def test_two_runs_do_not_share_a_directory(tmp_path):
         pass
 
 
+def test_two_runs_do_not_share_the_directory_of_their_state(tmp_path):
+    with (
+        open_run(tmp_path / "a", state_directory=tmp_path / "state").open(),
+        pytest.raises(RunError, match="state is in use by another run"),
+        open_run(tmp_path / "b", state_directory=tmp_path / "state").open(),
+    ):
+        pass
+
+
 def test_directory_of_another_configuration_is_refused(tmp_path):
     with open_run(tmp_path).open():
         pass

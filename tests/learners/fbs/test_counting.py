@@ -57,6 +57,33 @@ def test_behind_a_sigmoid_everything_lives(randomise):
 
 
 @pytest.mark.parametrize(
+    ("merge", "read"),
+    [
+        (lambda a, b, whole: keras.layers.Concatenate()([a, b, whole]), (1 + 1 + 2) / 6),
+        (lambda a, b, whole: keras.layers.Concatenate(axis=1)([a, b]), 1.0),
+        (lambda a, b, whole: keras.layers.Multiply()([a, b]), 0.0),
+        (lambda a, b, whole: keras.layers.Multiply()([a, whole]), 0.5),
+        (lambda a, b, whole: keras.layers.Maximum()([a, b]), 1.0),
+    ],
+)
+def test_parts_and_products(randomise, merge, read):
+    """Of one branch channel 0 wins, of the other channel 1; the picture's two channels all live."""
+    inputs = keras.Input((6, 6, 2))
+    parts = []
+    for name in ("a", "b"):
+        x = keras.layers.BatchNormalization()(keras.layers.Conv2D(2, 3, padding="same", name=name)(inputs))
+        parts.append(keras.layers.ReLU()(x))
+    x = keras.layers.Conv2D(4, 3, name="reader")(merge(*parts, inputs))
+    outputs = keras.layers.GlobalAveragePooling2D()(keras.layers.BatchNormalization()(x))
+    model = gated.gated(randomise(keras.Model(inputs, outputs)), 0.5, "paper", 0.0)
+    winners = {"a_gated": 0, "b_gated": 1}
+    for gate in gated.gate_layers(model):
+        if gate.name in winners:
+            gate.rho.assign(np.eye(2)[winners[gate.name]])
+    assert count(model, batches(model, 4), 4).layers["reader_gated"]["read"] == pytest.approx(read)
+
+
+@pytest.mark.parametrize(
     "between",
     [lambda x: x + 1.0, keras.layers.Permute((3, 1, 2)), keras.layers.GroupNormalization(2)],
     ids=["a constant", "channels elsewhere", "a norm over several"],
