@@ -107,16 +107,15 @@ def copied(model: keras.Model, dense: keras.Model, normalize: str) -> keras.Mode
 def stock(model: keras.Model) -> keras.Model:
     """The gated network as stock layers and `keras.ops`: dense convolutions and a multiplication."""
 
-    def written(call: Call, x: Any) -> Any:
-        if not isinstance(call.layer, ChannelPruning):
-            return None
-        gate = call.layer
-        outputs = x
-        for layer in gate.layers:
-            outputs = call_copy(layer, outputs, dtype="float32")
-        return keras.ops.multiply(outputs, keras.ops.expand_dims(pi_of(gate, x), (1, 2)))
+    return replay(model, lambda call, x: multiplied(call.layer, x) if isinstance(call.layer, ChannelPruning) else None)
 
-    return replay(model, written)
+
+def multiplied(gate: ChannelPruning, x: Any, least: float = 0.0) -> Any:
+    """What a gate makes of [N, H, W, C], by its whole layers and a multiplication; `least` as of `normalized`."""
+    outputs = x
+    for layer in gate.layers:
+        outputs = call_copy(layer, outputs, dtype="float32")
+    return keras.ops.multiply(outputs, keras.ops.expand_dims(pi_of(gate, x, least), (1, 2)))
 
 
 def divisors(model: keras.Model, pictures: np.ndarray) -> dict[str, float]:

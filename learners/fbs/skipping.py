@@ -12,11 +12,11 @@ import keras
 import numpy as np
 
 from secateur.learners.fbs.convolutions import as_factors
-from secateur.learners.fbs.gated import normalized, pi_of
+from secateur.learners.fbs.gated import multiplied, normalized
 from secateur.learners.fbs.layers import ChannelPruning
 from secateur.learners.fbs.patches import product
 from secateur.learners.fbs.structure import keeps_compact
-from secateur.pruning.calls import Call, call_copy, call_with, new_layer, record, replaced, weights_of
+from secateur.pruning.calls import Call, call_with, new_layer, record, replaced, weights_of
 
 # The whole convolution times the gate; the winners' filters on all inputs; the winners' filters on the live inputs.
 # Looking up single inputs of many filters is slow where a layer is wide and its picture small.
@@ -90,17 +90,8 @@ def whole(value: Value, name: str) -> Any:
 def formed(gate: ChannelPruning, value: Value, form: str, least: float = 0.0) -> Value:
     """A gate in a form; compact outputs unless it is dense. `least` as of `normalized`."""
     if form == DENSE:
-        return gated_dense(gate, value, least)
+        return Value(multiplied(gate, whole(value, gate.name), least))
     return skipped(gate, Value(whole(value, f"{gate.name}_inputs")) if form == OUTPUTS else value, least)
-
-
-def gated_dense(gate: ChannelPruning, value: Value, least: float) -> Value:
-    """The whole convolution, multiplied by the gate."""
-    x = whole(value, gate.name)
-    outputs = x
-    for layer in gate.layers:
-        outputs = call_copy(layer, outputs)
-    return Value(ops.multiply(outputs, ops.expand_dims(pi_of(gate, x, least), (1, 2))))
 
 
 def skipped(gate: ChannelPruning, value: Value, least: float) -> Value:

@@ -1,5 +1,6 @@
 """From trained skeletons to the network that is exported."""
 
+import functools
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -66,7 +67,8 @@ def fastest(masked: keras.Model, plans: Mapping[int, dict[str, list[int]]], fold
     """
     found = list(plans.values())
     differ = {str(multiple): plan for k, (multiple, plan) in enumerate(plans.items()) if plan not in found[:k]}
-    times = milliseconds({name: _shrunk(masked, plan) for name, plan in differ.items()}, folder, "whole")
+    networks = {name: functools.partial(shrink, masked, plan) for name, plan in differ.items()}
+    times = milliseconds(networks, folder, "whole")
     fewest, fastest_one = next(iter(times)), min(times, key=times.__getitem__)
     best = int(fastest_one if times[fewest] >= GAIN * times[fastest_one] else fewest)
     return {"multiple": best, "milliseconds_by_multiple": times} | fastest_forms(shrink(masked, plans[best]), folder)
@@ -86,14 +88,14 @@ def fastest_forms(model: keras.Model, folder: pathlib.Path) -> dict:
     for call in recorded.calls:
         # A layer that is called twice stays as it is.
         if is_plain(call.layer) and counts[call.layer.name] == 1 and len(forms_of(call.layer)) > 1:
-            key = (call.layer.name, live_stripes(call.layer.kernel.numpy()).tobytes())
             forms = {form: _alone(call, form) for form in forms_of(call.layer)}
-            candidates[call.layer.name] = (key, forms)
+            candidates[call.layer.name] = (call.layer.name, forms)
     found = measured_forms(candidates, folder)
     tried = _selections(found)
     whole = {}
     if len(tried) > 1:
-        whole = milliseconds({name: _formed(model, forms) for name, forms in tried.items()}, folder, "whole")
+        networks = {name: functools.partial(build, model, forms) for name, forms in tried.items()}
+        whole = milliseconds(networks, folder, "whole")
     best = min(whole, key=whole.__getitem__, default=DENSE)
     chosen = tried[best] if whole and whole[DENSE] >= GAIN * whole[best] else {}
     return found | {"forms": {name: chosen.get(name, DENSE) for name in found["forms"]}, "whole": whole}
@@ -108,14 +110,6 @@ def _selections(found: dict) -> dict[str, dict[str, str]]:
         tried[f"{len(best)} forms"] = {name: found["forms"][name] for name in best}
         best = best[: len(best) // 2]
     return tried
-
-
-def _shrunk(masked: keras.Model, plan: dict[str, list[int]]) -> Callable[[], keras.Model]:
-    return lambda: shrink(masked, plan)
-
-
-def _formed(model: keras.Model, forms: dict[str, str]) -> Callable[[], keras.Model]:
-    return lambda: build(model, forms)
 
 
 def _alone(call: Call, form: str) -> Callable[[], keras.Model]:

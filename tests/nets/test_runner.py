@@ -103,7 +103,7 @@ def test_a_gpu_that_was_chosen_and_is_not_found_is_an_error(tmp_path, capsys, mo
 
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path, capsys, monkeypatch):
     task = tiny_task(nb_epochs=4)
-    argv = [*folders(tmp_path), "--mixed_precision=float32", "--save_step=2", "--summ_step=5"]
+    argv = [*folders(tmp_path), "--mixed_precision=float32", "--save_step=2", "--summ_step=3"]
     log = Run.log
 
     def fills_up(self, stage, step, metrics):
