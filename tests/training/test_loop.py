@@ -87,31 +87,33 @@ def test_kill_goes_back_to_the_last_checkpoint(tmp_path):
     assert logged(tmp_path) == [(2, 0.5), (4, 2.5), (6, 4.5), (8, 6.5), (10, 8.5)]
 
 
-def test_weights_that_the_last_step_broke_are_not_saved(tmp_path):
-    counter = Counter()
+def breaking(counter, at):
+    """The counter's step, which at a batch leaves weights that are not finite, with a finite loss."""
 
-    def broken(images, labels):
+    def step(images, labels):
         metrics = counter.step(images, labels)
-        if int(images) == 5:
+        if int(images) == at:
             counter.variable.assign(float("inf"))
         return metrics
 
+    return step
+
+
+def test_weights_that_the_last_step_broke_are_not_saved(tmp_path):
+    counter = Counter()
     with open_run(tmp_path, save_step=3).open() as run, pytest.raises(NonFiniteLoss, match="not finite after step 6"):
-        fit(broken, counter.batches, 10, run, "s", [counter.variable])
+        fit(breaking(counter, 5), counter.batches, 10, run, "s", [counter.variable])
     assert [p.name for p in (tmp_path / "checkpoints" / "s").iterdir()] == ["step-000000003.npz"]
 
 
 def test_a_stage_whose_last_step_breaks_the_weights_is_not_finished(tmp_path):
     counter = Counter()
-
-    def broken(images, labels):
-        metrics = counter.step(images, labels)
-        if int(images) == 9:
-            counter.variable.assign(float("nan"))
-        return metrics
-
     with open_run(tmp_path).open() as run, pytest.raises(NonFiniteLoss, match="not finite after step 10"):
-        run.stage("s", lambda: fit(broken, counter.batches, 10, run, "s", [counter.variable]), [counter.variable])
+        run.stage(
+            "s",
+            lambda: fit(breaking(counter, 9), counter.batches, 10, run, "s", [counter.variable]),
+            [counter.variable],
+        )
     assert not list((tmp_path / "stages").glob("*.npz"))
 
 
