@@ -76,7 +76,8 @@ def _int8(row: Mapping) -> str:
 
 def _processor(result: Mapping) -> str:
     """Its kind in a word: times compare within one."""
-    return next(kind for kind in ("EPYC", "Xeon") if kind in result["machine"]["cpu"])
+    cpu = result["machine"]["cpu"]
+    return next((kind for kind in ("EPYC", "Xeon") if kind in cpu), cpu)
 
 
 def _macs(own: Mapping, dense: Mapping) -> str:
