@@ -14,7 +14,7 @@ import keras
 
 from secateur.datasets import cifar10, ilsvrc12
 from secateur.nets import applications
-from secateur.nets.runner import Settings
+from secateur.nets.settings import Settings
 from secateur.training.task import Recipe, StepDecay, Task
 from secateur.utils.flags import option
 from secateur.utils.paths import data_dir_for

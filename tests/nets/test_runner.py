@@ -8,10 +8,10 @@ import tensorflow as tf
 
 from secateur.nets import runner
 from secateur.training.run import Run
-from secateur.training.task import Start, Task
+from secateur.training.task import Start
 from secateur.utils import gpus
 from tests.nets.short_runs import folders, run
-from tests.training.helpers import pictures, tiny_task
+from tests.training.helpers import tiny_task
 
 
 @pytest.mark.parametrize(
@@ -71,18 +71,6 @@ def test_a_loss_that_explodes_is_named(tmp_path, capsys):
     task = tiny_task(learning_rate=1e30, nb_epochs=4)
     assert run(folders(tmp_path), lambda *_: task, runner.NoFlags) == 1
     assert "error: dense: the loss is" in capsys.readouterr().err
-
-
-def test_held_out_pictures_and_scaled_epochs():
-    settings = runner.Settings(enbl_trn_val_split=True, nb_epochs_rat=0.5, batch_size=7)
-    reads = []
-    task: Task = tiny_task(nb_epochs=10, nb_epochs_ft=4)
-    task = dataclasses.replace(task, load_data=lambda: reads.append(1) or pictures(nb_train=50))
-    adapted = runner.adapt(task, settings)
-    assert (adapted.recipe.nb_epochs, adapted.recipe.nb_epochs_ft, adapted.recipe.batch_size) == (5, 2, 7)
-    assert reads == []
-    assert (adapted.load_data().nb_train, adapted.load_data().nb_test) == (45, 5)
-    assert reads == [1]
 
 
 @pytest.mark.parametrize("kind", [tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError])
@@ -156,15 +144,3 @@ def test_published_weights_are_trained_only_if_epochs_are_asked_for(tmp_path):
     assert run([*argv, "--nb_epochs=1"], lambda *_: task, runner.NoFlags) == 0
     (trained,) = set((tmp_path / "models").glob("*.keras")) - {path}
     assert not np.array_equal(model.get_weights()[0], keras.models.load_model(trained).get_weights()[0])
-
-
-def test_flags_replace_what_the_recipe_says():
-    settings = runner.Settings(
-        nb_epochs=6, nb_epochs_ft=8, nb_epochs_rat=0.5, lrn_rate=0.3, lrn_rate_ft=0.2, weight_decay=0
-    )
-    recipe = runner.adapt(tiny_task(), settings).recipe
-    assert (recipe.nb_epochs, recipe.nb_epochs_ft) == (3, 4)
-    assert (recipe.learning_rate, recipe.learning_rate_ft, recipe.weight_decay) == (0.3, 0.2, 0)
-    assert runner.adapt(tiny_task(), runner.Settings()).recipe == tiny_task().recipe
-    with pytest.raises(ValueError, match=r"--lrn_rate_ft 0.0: must be above 0"):
-        runner.Settings(lrn_rate_ft=0.0)
