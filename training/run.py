@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import pathlib
 import signal
@@ -13,10 +12,11 @@ from typing import Any
 
 import keras
 
-from secateur.training import checkpoint, parallel
+from secateur.training import parallel
 from secateur.training.checkpoint_folder import CheckpointFolder
 from secateur.training.metrics_log import MetricsLog
 from secateur.training.progress import Progress
+from secateur.training.stage_folder import StageFolder
 from secateur.utils.errors import RunError
 from secateur.utils.files import remove_leftovers, write_atomically
 
@@ -61,7 +61,8 @@ class Run:
         self.seconds: dict[str, float] = {}
         # By stage, the metrics of the steps before the restored checkpoint that no line of metrics holds yet.
         self.unlogged: dict[str, list[dict[str, float]]] = {}
-        self._checkpoints = CheckpointFolder(self._state_directory / "checkpoints")
+        self._stages = StageFolder(self._state_directory / "stages", directory.parent / "shared", self.say)
+        self._checkpoints = CheckpointFolder(self._state_directory / "checkpoints", self.say)
         self._metrics = MetricsLog(directory)
 
     @contextlib.contextmanager
@@ -114,14 +115,13 @@ class Run:
         Returns:
             What `function` returned, now or in the run that was killed later.
         """
-        path = self._state_directory / "stages" / f"{name}.npz" if key is None else self._shared_path(name, key, "npz")
-        meta = parallel.from_primary(lambda: self._restored_stage(name, path, variables))
+        meta = parallel.from_primary(lambda: self._stages.restore(name, key, variables))
         if meta is None:
             self.stop_if_asked(name)
             begin = time.monotonic()
             output = function() or {} if parallel.is_primary() or not alone else {}
             seconds = time.monotonic() - begin + self.seconds.get(name, 0.0)
-            meta = parallel.from_primary(lambda: self._saved_stage(name, path, variables, output, seconds))
+            meta = parallel.from_primary(lambda: self._saved_stage(name, key, variables, output, seconds))
         parallel.broadcast(variables)
         self.seconds[name] = meta["seconds"]
         self._outputs[name] = meta["output"]
@@ -141,40 +141,17 @@ class Run:
 
         It asks no other worker, so that a stage that the primary one does alone may call it.
         """
-        path = self._shared_path(name, key, "json")
-        if path.is_file():
-            with contextlib.suppress(ValueError):
-                return json.loads(path.read_text(encoding="utf-8"))
-            self.say(f"{path} is damaged: it is made again")
-        text = json.dumps(function())
-        write_atomically(path, text.encode())
-        return json.loads(text)
-
-    def _shared_path(self, name: str, key: object, suffix: str) -> pathlib.Path:
-        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
-        return self.directory.parent / "shared" / f"{name}_{digest}.{suffix}"
+        return self._stages.value(name, key, function)
 
     def outputs(self, key: str) -> dict:
         """What the stages so far returned under a key, by stage."""
         return {name: output[key] for name, output in self._outputs.items() if key in output}
 
-    def _restored_stage(self, name: str, path: pathlib.Path, variables: Sequence[keras.Variable]) -> dict | None:
-        """What the stage left behind, its variables set; None if it has to run."""
-        if not path.is_file():
-            return None
-        try:
-            arrays, meta = checkpoint.load(path)
-        except checkpoint.DamagedCheckpoint:
-            self.say(f"{path} is damaged: the stage {name} runs again")
-            return None
-        checkpoint.assign(variables, arrays, path)
-        return meta
-
     def _saved_stage(
-        self, name: str, path: pathlib.Path, variables: Sequence[keras.Variable], output: dict, seconds: float
+        self, name: str, key: object, variables: Sequence[keras.Variable], output: dict, seconds: float
     ) -> dict:
         meta = {"output": output, "seconds": seconds}
-        checkpoint.save(path, checkpoint.arrays_of(variables), meta)
+        self._stages.save(name, key, variables, meta)
         self._checkpoints.forget_all_but_last_of(name)
         return meta
 
@@ -192,9 +169,8 @@ class Run:
         """
         if not parallel.is_primary():
             return
-        path = self._checkpoints.path(stage, step)
         meta = {"step": step, "seconds": seconds, "unlogged": list(unlogged)}
-        checkpoint.save(path, checkpoint.arrays_of(variables), meta)
+        self._checkpoints.save(stage, step, variables, meta)
         self._checkpoints.forget(stage, keep=CHECKPOINTS_KEPT)
 
     def restore_checkpoint(self, stage: str, variables: Sequence[keras.Variable]) -> int:
@@ -209,20 +185,13 @@ class Run:
         return done
 
     def _restored_step(self, stage: str, variables: Sequence[keras.Variable]) -> int:
-        for path in reversed(self._checkpoints.oldest_first(stage)):
-            try:
-                arrays, meta = checkpoint.load(path)
-            except checkpoint.DamagedCheckpoint as error:
-                self.say(f"{error}: using the one before")
-                self._checkpoints.set_aside(path)
-                continue
-            checkpoint.assign(variables, arrays, path)
-            self.say(f"{stage}: continues at step {meta['step']}")
+        meta = self._checkpoints.restore(stage, variables)
+        step = meta["step"] if meta else 0
+        if meta:
+            self.say(f"{stage}: continues at step {step}")
             self.seconds[stage], self.unlogged[stage] = meta["seconds"], meta.get("unlogged", [])
-            self._metrics.drop_after(stage, meta["step"])
-            return meta["step"]
-        self._metrics.drop_after(stage, 0)
-        return 0
+        self._metrics.drop_after(stage, step)
+        return step
 
     def checkpoint_due(self, step: int, since: float) -> bool:
         """Whether it is time to save, `since` being the monotonic time of the last save."""

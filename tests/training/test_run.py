@@ -206,22 +206,6 @@ def test_two_minutes_are_due(tmp_path):
     assert open_run(tmp_path).checkpoint_due(7, -1e9)
 
 
-def test_shared_values_are_found_by_their_key_and_made_again_if_damaged(tmp_path):
-    calls = []
-
-    def value(number):
-        return lambda: calls.append(number) or {"a": number}
-
-    for directory in ("one", "two"):
-        with open_run(tmp_path / directory).open() as run:
-            assert run.shared("scan", ["key", 1], value(1)) == {"a": 1}
-            assert run.shared("scan", ["key", 2], value(2)) == {"a": 2}
-    assert calls == [1, 2]
-    for path in (tmp_path / "shared").iterdir():
-        path.write_text("{half")
-    assert run.shared("scan", ["key", 1], value(3)) == {"a": 3}
-
-
 def test_a_stage_with_a_key_is_shared_by_runs_side_by_side(tmp_path):
     made = []
 
