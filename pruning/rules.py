@@ -1,132 +1,30 @@
-"""What each kind of Keras layer does to channels: which it makes, which it passes on, where its weights hold them.
-
-A flow is an integer array [C]: the channel number of every position of a tensor's last axis.
-"""
+"""What each kind of Keras layer does to channels: which it makes, which it passes on, where its weights hold them."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
+
+from secateur.pruning import rule_kinds
+from secateur.pruning.rule_kinds import Axes, Joins, Makes, Merges, Passes, Rule
 
 layers = keras.layers
-
-# Per weight array, the axes of (channels read, channels made); None where the array has no such axis.
-Axes = Sequence[tuple[int | None, int | None]]
-# Configuration entries that depend on the channels, and how: "made" or "read" is their number, "share" shrinks in
-# proportion, "vector" holds a value for each of them (or one for all), "last" is a shape that ends with their number.
-Config = Mapping[str, str]
-
-
-@dataclasses.dataclass(frozen=True)
-class Makes:
-    """A layer that makes its own channels out of all it reads: convolutions, dense layers.
-
-    Attributes:
-        config: as above.
-        axes: of the kernel first.
-    """
-
-    config: Config
-    axes: Axes
-
-
-@dataclasses.dataclass(frozen=True)
-class Passes:
-    """A layer with one input whose output channel c is a function of input channel c alone.
-
-    Attributes:
-        constant: whether a channel that is the same at every place stays so.
-        config: as above.
-        axes: default: the channels are the last axis of every weight array.
-        flow: (layer, flow, input shape, output shape) to the flow behind it, None if that cannot be told; default: the
-            same flow.
-        tie: (layer, flow) to numbers of the same length; channels with equal ones must go together.
-    """
-
-    constant: bool = True
-    config: Config = dataclasses.field(default_factory=dict)
-    axes: Axes | None = None
-    flow: Callable[[keras.layers.Layer, np.ndarray, tuple, tuple], np.ndarray | None] | None = None
-    tie: Callable[[keras.layers.Layer, np.ndarray], np.ndarray] | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Merges:
-    """A layer whose output channel c is a function of channel c of each of its inputs.
-
-    Attributes:
-        sums: whether it adds them up, as the stream of a residual network does.
-    """
-
-    sums: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Joins:
-    """Concatenation."""
-
-
-Rule = Makes | Passes | Merges | Joins
 
 ELEMENTWISE = Passes()
 PADDING = Passes(constant=False)
 CONVOLUTION = Makes({"filters": "made"}, ((-2, -1), (None, -1)))
 TRANSPOSED = Makes({"filters": "made"}, ((-1, -2), (None, -1)))
 SEPARABLE = Makes({"filters": "made"}, ((-2, None), (-2, -1), (None, -1)))
-
-
-def _multiplied(layer: keras.layers.Layer, flow: np.ndarray, input_shape: tuple, output_shape: tuple) -> np.ndarray:
-    return np.repeat(flow, output_shape[-1] // len(flow))
-
-
-def _on_last_axis(
-    layer: keras.layers.Layer, flow: np.ndarray, input_shape: tuple, output_shape: tuple
-) -> np.ndarray | None:
-    return flow if layer.axis in (-1, len(output_shape) - 1) else None
-
-
-def _per_channel(
-    layer: keras.layers.Layer, flow: np.ndarray, input_shape: tuple, output_shape: tuple
-) -> np.ndarray | None:
-    return flow if all(weight.shape[-1] == len(flow) for weight in layer.weights) else None
-
-
-def _rearranged(
-    layer: keras.layers.Layer, flow: np.ndarray, input_shape: tuple, output_shape: tuple
-) -> np.ndarray | None:
-    """The flow behind a reshape: numbers go through it like values. None if a channel ends up on another axis."""
-    shape = input_shape[1:]
-    if None in shape:
-        return None
-    numbers = np.broadcast_to(flow, shape)
-    if isinstance(layer, layers.Permute):
-        moved = np.transpose(numbers, [axis - 1 for axis in layer.dims])
-    else:
-        moved = numbers.reshape(-1) if isinstance(layer, layers.Flatten) else numbers.reshape(output_shape[1:])
-    rows = moved.reshape(-1, moved.shape[-1])
-    return rows[0].copy() if (rows == rows[0]).all() else None
-
-
-def _norm_groups(layer: keras.layers.Layer, flow: np.ndarray) -> np.ndarray:
-    """The norm's group of each channel: a group goes as a whole or not at all."""
-    groups = len(flow) if layer.groups == -1 else layer.groups
-    return np.repeat(np.arange(groups), len(flow) // groups)
-
-
-def _group_norm_flow(
-    layer: keras.layers.Layer, flow: np.ndarray, input_shape: tuple, output_shape: tuple
-) -> np.ndarray | None:
-    return None if layer.groups == 1 else _on_last_axis(layer, flow, input_shape, output_shape)
-
-
-DEPTHWISE = Passes(constant=False, axes=((-2, None), (None, -1)), flow=_multiplied)
+DEPTHWISE = Passes(constant=False, axes=((-2, None), (None, -1)), flow=rule_kinds.multiplied)
 # A convolution with as many groups as input channels.
 DEPTHWISE_BY_GROUPS = Passes(
-    constant=False, config={"filters": "made", "groups": "read"}, axes=((None, -1), (None, -1)), flow=_multiplied
+    constant=False,
+    config={"filters": "made", "groups": "read"},
+    axes=((None, -1), (None, -1)),
+    flow=rule_kinds.multiplied,
 )
-RESHAPING = Passes(constant=False, flow=_rearranged)
+RESHAPING = Passes(constant=False, flow=rule_kinds.rearranged)
 
 # Activations that treat every number alone; what a user registers joins them. All others may mix channels.
 _ELEMENTWISE_FUNCTIONS = tuple(
@@ -146,11 +44,11 @@ _RULES: dict[Any, Rule] = {
     **dict.fromkeys((layers.DepthwiseConv1D, layers.DepthwiseConv2D), DEPTHWISE),
     layers.Dense: Makes({"units": "made"}, ((-2, -1), (None, -1))),
     layers.Embedding: Makes({"output_dim": "made"}, ((None, -1),)),
-    layers.BatchNormalization: Passes(flow=_on_last_axis),
+    layers.BatchNormalization: Passes(flow=rule_kinds.on_last_axis),
     layers.GroupNormalization: Passes(
-        constant=False, config={"groups": "share"}, flow=_group_norm_flow, tie=_norm_groups
+        constant=False, config={"groups": "share"}, flow=rule_kinds.group_norm_flow, tie=rule_kinds.norm_groups
     ),
-    layers.PReLU: Passes(flow=_per_channel),
+    layers.PReLU: Passes(flow=rule_kinds.per_channel),
     layers.Rescaling: Passes(config={"scale": "vector", "offset": "vector"}),
     **dict.fromkeys(
         (
