@@ -16,10 +16,8 @@ import pytest
 
 from secateur.datasets import cifar10
 from secateur.datasets.arrays import ArrayDataset, Augment
-from secateur.export import LiteModel, check_equivalence, forms, save_keras
+from secateur.export import LiteModel, check_equivalence, save_keras
 from secateur.learners import registry
-from secateur.learners.fbs import choice
-from secateur.learners.stripe import rebuild
 from secateur.nets import runner
 from secateur.nets.cifarnet import cifarnet
 from secateur.nets.mobilenet import mobilenet_v1, mobilenet_v2
@@ -103,27 +101,18 @@ def models(tmp_path_factory):
     return tmp_path_factory.mktemp("models")
 
 
-@pytest.fixture
-def last_form(monkeypatch):
-    """The last form of every layer, which is the furthest from the dense one; their times are measured elsewhere.
-
-    Of whole networks the second one is fastest: the first one is dense in all layers, the next one in none.
-    """
-    monkeypatch.setattr(forms, "milliseconds", lambda found, *_, **__: {form: -k for k, form in enumerate(found)})
-    for learner in (choice, rebuild):
-        monkeypatch.setattr(learner, "milliseconds", lambda found, *_: {n: 1 + abs(k - 1) for k, n in enumerate(found)})
-
-
+@pytest.mark.usefixtures("last_form")
 @pytest.mark.parametrize("learner", registry.LEARNERS)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_two_steps_of_everything(tmp_path, models, randomise, last_form, name, learner):
+def test_two_steps_of_everything(tmp_path, models, randomise, name, learner):
     path = carried_out(tmp_path, models / name, randomise, small_task(*NETWORKS[name]), learner, FLAGS[learner])
     check_files(path, learner)
     check_sizes(path, learner)
 
 
+@pytest.mark.usefixtures("last_form")
 @pytest.mark.parametrize(("name", "learner", "flag"), VARIANTS)
-def test_further_ways(tmp_path, models, randomise, last_form, name, learner, flag):
+def test_further_ways(tmp_path, models, randomise, name, learner, flag):
     flags = [*FLAGS[learner], flag]
     path = carried_out(tmp_path, models / name, randomise, small_task(*NETWORKS[name]), learner, flags)
     result = check_files(path, learner)

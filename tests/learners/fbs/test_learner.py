@@ -44,6 +44,7 @@ def test_the_stages_and_what_they_leave(task, tmp_path, precision, normalize):
     assert 'fill="#1f6f43"' in (tmp_path / "run" / "fired.svg").read_text()
 
 
+@pytest.mark.usefixtures("last_form")
 def test_the_warm_up_trains_the_predictors_alone(task, tmp_path):
     task = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, nb_epochs_ft=0))
     learner = trained(task, tmp_path / "run", fbs_density=1.0, fbs_nb_epochs_warm_up=2.0, fbs_nb_epochs_step=0.0)
@@ -54,6 +55,7 @@ def test_the_warm_up_trains_the_predictors_alone(task, tmp_path):
     assert not np.allclose(predictor.bias.numpy(), 1.0)
 
 
+@pytest.mark.usefixtures("last_form")
 def test_pictures_differ_in_what_they_compute(task, tmp_path):
     """After training: else a static method would have done."""
     learner = trained(task, tmp_path / "run", fbs_density=0.5, fbs_nb_epochs_warm_up=2.0)
@@ -62,6 +64,7 @@ def test_pictures_differ_in_what_they_compute(task, tmp_path):
     assert np.mean(shares) > 0.2
 
 
+@pytest.mark.usefixtures("last_form")
 def test_it_starts_from_a_network_that_another_learner_shrank(task, tmp_path):
     small = shrink(load_pretrained(task), {"stage2_block1_conv1": [0, 2, 5]})
     save_keras(small, tmp_path / "small.keras")

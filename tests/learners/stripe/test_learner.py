@@ -48,6 +48,7 @@ def test_a_trained_network_begins_with_its_function(task, tmp_path):
     assert learner.evaluate()["macs_method"] == cost.macs(dense)
 
 
+@pytest.mark.usefixtures("last_form")
 def test_without_a_target_the_ratio_is_an_outcome(task, tmp_path):
     """A threshold above every skeleton but the largest: most of the network dies, and what is left is exact."""
     learner = trained(task, tmp_path / "run", stripe_nb_epochs=1.0, stripe_threshold=0.9)
@@ -91,6 +92,7 @@ def test_the_target_holds_in_a_single_step(task, tmp_path):
     assert learner.evaluate()["macs_method"] <= 0.5 * cost.macs(task.build_model())
 
 
+@pytest.mark.usefixtures("last_form")
 def test_random_weights_do_not_depend_on_what_was_drawn_before(task, tmp_path):
     """As in a process that loads what the killed one trained."""
     found = []
@@ -101,6 +103,7 @@ def test_random_weights_do_not_depend_on_what_was_drawn_before(task, tmp_path):
     np.testing.assert_allclose(found[0], found[1], atol=1e-5)
 
 
+@pytest.mark.usefixtures("last_form")
 def test_random_weights_train_before_their_stripes_die(task, tmp_path):
     learner = trained(task, tmp_path / "run", stripe_target_macs=0.5, stripe_from_scratch=True, stripe_sr=0.0)
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -111,6 +114,7 @@ def test_random_weights_train_before_their_stripes_die(task, tmp_path):
     assert {float(layer.gamma[0]) for layer in fresh(task.build_model()).layers if hasattr(layer, "gamma")} == {0.5}
 
 
+@pytest.mark.usefixtures("last_form")
 def test_a_target_of_time_narrows_what_is_inside_blocks(task, tmp_path, monkeypatch, capsys):
     """Beside a target of MACs, here one that the filters alone fall below."""
     widths, asked = {"stage2_block1_conv1": 2, "stage3_block1_conv1": 3}, []
@@ -131,6 +135,7 @@ def test_a_target_of_time_narrows_what_is_inside_blocks(task, tmp_path, monkeypa
     assert "of the MACs are left and not 0.95: the filters that died for" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("last_form")
 def test_a_kill_on_the_ramp_changes_nothing(task, tmp_path):
     """Stopped while stripes die and started again: the same stripes and weights as in one go."""
     whole = trained(task, tmp_path / "whole", stripe_target_macs=0.5)
@@ -162,6 +167,7 @@ def test_a_target_below_what_has_no_stripes(task, tmp_path):
         trained(task, tmp_path / "run", stripe_target_macs=0.01)
 
 
+@pytest.mark.usefixtures("last_form")
 @pytest.mark.parametrize("frozen", ["weights", "weights_and_norms"])
 def test_shape_only_training_leaves_the_weights_alone(task, tmp_path, frozen):
     from secateur.learners.stripe import learner as module
