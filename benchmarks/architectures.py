@@ -23,7 +23,7 @@ import numpy as np
 from secateur import export
 from secateur.export import memory
 from secateur.pruning import ChannelGraph, cost, mask, shrink
-from secateur.pruning.calls import set_weights
+from secateur.pruning.copies import set_weights
 
 NAMES = (
     *("Xception", "VGG16", "VGG19", "ResNet50", "ResNet101", "ResNet152", "ResNet50V2", "ResNet101V2", "ResNet152V2"),

@@ -9,7 +9,7 @@ import numpy as np
 
 from secateur.export.latency import measure
 from secateur.export.tflite import save_tflite
-from secateur.pruning.calls import new_layer
+from secateur.pruning.copies import new_layer
 
 # Form to what builds a model of nothing but the layer in that form.
 Forms = Mapping[str, Callable[[], keras.Model]]

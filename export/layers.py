@@ -9,7 +9,8 @@ import keras
 from secateur.export.latency import measure
 from secateur.export.tflite import save_tflite
 from secateur.pruning import cost
-from secateur.pruning.calls import Call, new_layer, record, work_of
+from secateur.pruning.calls import Call, record, work_of
+from secateur.pruning.copies import new_layer
 
 # Layers beyond so many different ones are not timed: the files alone would take minutes.
 MOST_TIMED = 80

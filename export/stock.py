@@ -5,8 +5,8 @@ import tempfile
 
 import keras
 
-from secateur.pruning.calls import new_layer, set_weights
 from secateur.pruning.checks import check_savable
+from secateur.pruning.copies import new_layer, set_weights
 from secateur.utils.errors import RunError
 from secateur.utils.files import write_atomically
 

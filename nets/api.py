@@ -12,8 +12,9 @@ from secateur.datasets.batched import Arrays, BatchedDataset
 from secateur.learners import registry
 from secateur.nets import pipeline
 from secateur.nets.runs import How, Where, hash_of_weights
-from secateur.pruning.calls import functional, new_layer
+from secateur.pruning.calls import functional
 from secateur.pruning.checks import check_model
+from secateur.pruning.copies import new_layer
 from secateur.training import precision
 from secateur.training.task import Recipe, Task, cross_entropy
 from secateur.utils.errors import UsageError

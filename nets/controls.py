@@ -8,7 +8,7 @@ import keras
 
 from secateur import export
 from secateur.nets.runs import How, Where, run_of
-from secateur.pruning.calls import new_layer, set_weights
+from secateur.pruning.copies import new_layer, set_weights
 from secateur.training import parallel
 from secateur.training.precision import to_training
 from secateur.training.pretrained import load_pretrained, load_saved

@@ -1,14 +1,13 @@
 """The calls of a functional model, in the order in which they run."""
 
-import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 
+from secateur.pruning.copies import call_with, layers_inside, new_layer, weights_of
 from secateur.utils.errors import UsageError
 
 
@@ -61,65 +60,10 @@ def functional(model: keras.Model) -> keras.Model:
     return _Flattener(model).flat()
 
 
-def new_layer(layer: keras.layers.Layer, **changes: Any) -> keras.layers.Layer:
-    """A fresh layer of the same configuration (a clone function that returned the old one would alter the model).
-
-    Args:
-        changes: configuration entries that are to be different.
-
-    Raises:
-        UsageError: the configuration does not tell everything, or names a function or class that is not registered.
-    """
-    if type(layer) is keras.layers.Lambda:
-        # Its configuration holds the function as byte code, which Keras does not read back; the function is at hand.
-        known = {"name": layer.name, "arguments": layer.arguments, "mask": layer.mask, "dtype": layer.dtype_policy}
-        return keras.layers.Lambda(layer.function, output_shape=layer._output_shape, **(known | changes))
-    try:
-        return type(layer).from_config(layer.get_config() | changes)
-    except (TypeError, ValueError) as error:
-        raise UsageError(
-            f"{layer.name} ({type(layer).__name__}) cannot be made again from its get_config(): its own classes and "
-            f"functions need @keras.saving.register_keras_serializable() ({str(error).splitlines()[0]})"
-        ) from error
-
-
 def work_of(call: Call) -> str:
     """A text that is equal for calls that do the same work: the same kind of layer on inputs of the same shape."""
     settings = {name: value for name, value in call.layer.get_config().items() if name not in ("name", "trainable")}
     return repr((type(call.layer).__name__, sorted(settings.items(), key=str), call.inputs[0].shape[1:]))
-
-
-def call_with(
-    layer: keras.layers.Layer, weights: Sequence[np.ndarray], args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> list[Any]:
-    """Call a fresh layer and give it its weights; the outputs, flat."""
-    with _no_random_values(layer):
-        outputs = keras.tree.flatten(layer(*args, **kwargs))
-    if weights:
-        set_weights(layer, weights)
-    return outputs
-
-
-def call_copy(layer: keras.layers.Layer, x: Any, **changes: Any) -> Any:
-    """What a copy of a layer with the same weights makes of a tensor; `changes` as for `new_layer`."""
-    (outputs,) = call_with(new_layer(layer, **changes), weights_of(layer), (x,), {})
-    return outputs
-
-
-def weights_of(layer: keras.layers.Layer) -> list[np.ndarray]:
-    """Of a layer; [] for an operation, which is none."""
-    return layer.get_weights() if getattr(layer, "weights", None) else []
-
-
-def set_weights(target: keras.layers.Layer, weights: Sequence[np.ndarray]) -> None:
-    """Give a layer or a model its weights, as its method does, and renew what layers computed from their old ones.
-
-    `Normalization` works with constants that it makes of its weights when it is built, adapted or loaded.
-    """
-    target.set_weights(weights)
-    for layer in _layers_inside(target):
-        if hasattr(layer, "finalize_state"):
-            layer.finalize_state()
 
 
 def record(model: keras.Model) -> Record:
@@ -150,29 +94,12 @@ def _record(model: keras.Model) -> Record:
     return Record(tuple(calls), tuple(model.inputs), tuple(model.outputs))
 
 
-@contextlib.contextmanager
-def _no_random_values(layer: keras.layers.Layer) -> Iterator[None]:
-    """Inside, the layer is built with zeros: drawing random ones takes longer than all the rest of making a copy."""
-    drawn = {
-        name: value
-        for name, value in vars(layer).items()
-        if name.endswith("_initializer") and isinstance(value, keras.initializers.Initializer)
-    }
-    for name in drawn:
-        setattr(layer, name, keras.initializers.Zeros())
-    try:
-        yield
-    finally:
-        for name, value in drawn.items():
-            setattr(layer, name, value)
-
-
 class _Flattener:
     """Calls the layers of nested models one by one on the outer graph, with copies of their weights."""
 
     def __init__(self, model: keras.Model):
         self._model = model
-        self._taken = Counter(layer.name for layer in _layers_inside(model))
+        self._taken = Counter(layer.name for layer in layers_inside(model))
         self._given: set[str] = set()
         self._layers: dict[int, keras.layers.Layer] = {}
 
@@ -210,12 +137,3 @@ class _Flattener:
         free = next(n for n in names if n not in self._given and (n == layer.name or n not in self._taken))
         self._given.add(free)
         return free
-
-
-def _layers_inside(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
-    """The layers of a model at every depth, not the models; of a layer, itself."""
-    if isinstance(layer, keras.Model):
-        for inner in layer.layers:
-            yield from _layers_inside(inner)
-    else:
-        yield layer

@@ -2,7 +2,7 @@
 
 import keras
 
-from secateur.pruning.calls import new_layer
+from secateur.pruning.copies import new_layer
 from secateur.utils.errors import UsageError
 
 # Layers that end a classifier of probabilities, and the operations of keras.ops of the same names.

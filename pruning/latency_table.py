@@ -6,8 +6,9 @@ from typing import NamedTuple
 import keras
 
 from secateur.pruning import rules
-from secateur.pruning.calls import Call, new_layer, work_of
+from secateur.pruning.calls import Call, work_of
 from secateur.pruning.channel_graph import ChannelGraph
+from secateur.pruning.copies import new_layer
 from secateur.pruning.cost import PLAIN, call_macs
 from secateur.pruning.widths import Widths, group_shares
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import keras
 
-from secateur.pruning.calls import Call, call_with, new_layer, record, replaced, weights_of
+from secateur.pruning.calls import Call, record, replaced
+from secateur.pruning.copies import call_with, new_layer, weights_of
 
 
 def replay(model: keras.Model, instead: Callable[[Call, Any], Any]) -> keras.Model:

@@ -7,8 +7,9 @@ import keras
 import numpy as np
 
 from secateur.pruning import rules
-from secateur.pruning.calls import Call, call_with, new_layer, replaced, set_weights, weights_of
+from secateur.pruning.calls import Call, replaced
 from secateur.pruning.channel_graph import ChannelGraph, Keep
+from secateur.pruning.copies import call_with, new_layer, set_weights, weights_of
 from secateur.pruning.liveness import State
 
 

@@ -14,7 +14,7 @@ import pytest
 from secateur.export import forms
 from secateur.learners.fbs import choice
 from secateur.learners.stripe import rebuild
-from secateur.pruning.calls import set_weights
+from secateur.pruning.copies import set_weights
 from tests.datasets.shards import make_shards
 
 # Tracing makes millions of objects that live on: looking through them at the usual pace takes a tenth of the time.

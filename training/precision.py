@@ -2,7 +2,8 @@
 
 import keras
 
-from secateur.pruning.calls import functional, new_layer, set_weights
+from secateur.pruning.calls import functional
+from secateur.pruning.copies import new_layer, set_weights
 from secateur.training.layers import FusedBatchNormalization, SynchronizedBatchNormalization
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}

@@ -4,8 +4,9 @@ import pathlib
 
 import keras
 
-from secateur.pruning.calls import functional, set_weights
+from secateur.pruning.calls import functional
 from secateur.pruning.checks import check_model
+from secateur.pruning.copies import set_weights
 from secateur.training.task import Task, cross_entropy
 from secateur.utils.errors import RunError
 

@@ -10,7 +10,8 @@ from secateur.export.equivalence import in_batches
 from secateur.learners.fbs.layers import ChannelPruning
 from secateur.learners.fbs.ops import EPSILON, subsample
 from secateur.learners.fbs.structure import reads_nonnegative, units
-from secateur.pruning.calls import Call, call_copy, new_layer, record
+from secateur.pruning.calls import Call, record
+from secateur.pruning.copies import call_copy, new_layer
 from secateur.pruning.replay import replay
 
 # Of a convolution's name, for the layer that gates it.

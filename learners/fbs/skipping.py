@@ -16,7 +16,8 @@ from secateur.learners.fbs.gated import multiplied, normalized
 from secateur.learners.fbs.layers import ChannelPruning
 from secateur.learners.fbs.patches import product
 from secateur.learners.fbs.structure import keeps_compact
-from secateur.pruning.calls import Call, call_with, new_layer, record, replaced, weights_of
+from secateur.pruning.calls import Call, record, replaced
+from secateur.pruning.copies import call_with, new_layer, weights_of
 
 # The whole convolution times the gate; the winners' filters on all inputs; the winners' filters on the live inputs.
 # Looking up single inputs of many filters is slow where a layer is wide and its picture small.

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from secateur.export.forms import narrowed, spread, with_weights
-from secateur.pruning.calls import new_layer
+from secateur.pruning.copies import new_layer
 
 # A tensor to the layer's output.
 Form = Callable[[Any], Any]

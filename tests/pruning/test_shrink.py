@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from keras.src.applications import convnext, densenet, efficientnet_v2, nasnet, resnet  # of other depths
 
 from secateur.pruning import ChannelGraph, mask, shrink
-from secateur.pruning.calls import set_weights
+from secateur.pruning.copies import set_weights
 from secateur.utils.errors import UsageError
 from tests.pruning import networks
 
