@@ -39,7 +39,13 @@ def fastest_forms(candidates: Mapping[str, tuple[Hashable, Forms]], folder: path
     }
 
 
-def milliseconds(networks: Forms, folder: pathlib.Path, prefix: str, **settings: Any) -> dict[str, float]:
+def milliseconds(
+    networks: Forms,
+    folder: pathlib.Path,
+    prefix: str,
+    save: Callable[[keras.Model, pathlib.Path], None] = save_tflite,
+    **settings: Any,
+) -> dict[str, float]:
     """The medians of several networks, which take turns.
 
     They are built one after the other, as large ones would not fit together.
@@ -47,11 +53,12 @@ def milliseconds(networks: Forms, folder: pathlib.Path, prefix: str, **settings:
     Args:
         networks: what builds them, by name.
         folder: for the files that are timed, `{prefix}_{name}.tflite`.
+        save: writes a file, where float32 is not what is asked for.
         settings: of `measure`.
     """
     files = {name: folder / f"{prefix}_{name.replace(' ', '_')}.tflite" for name in networks}
     for name, build in networks.items():
-        save_tflite(build(), files[name])
+        save(build(), files[name])
     return {name: latency.median for name, latency in measure(files, **settings).items()}
 
 

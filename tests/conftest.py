@@ -53,9 +53,16 @@ def last_form(monkeypatch):
 
     Of whole networks the second one is fastest: the first one is dense in all layers, the next one in none.
     """
-    monkeypatch.setattr(forms, "milliseconds", lambda found, *_, **__: {form: -k for k, form in enumerate(found)})
-    for learner in (choice, rebuild):
-        monkeypatch.setattr(learner, "milliseconds", lambda found, *_: {n: 1 + abs(k - 1) for k, n in enumerate(found)})
+
+    def last(found, *_, **__):
+        return {form: -k for k, form in enumerate(found)}
+
+    def second(found, *_, **__):
+        return {name: 1 + abs(k - 1) for k, name in enumerate(found)}
+
+    monkeypatch.setattr(forms, "milliseconds", last)
+    monkeypatch.setattr(choice, "milliseconds", second)
+    monkeypatch.setattr(rebuild, "milliseconds", second)
 
 
 @pytest.fixture(scope="session")

@@ -99,8 +99,16 @@ class FbsLearner:
         return self._stock
 
     def export_lite(self, ranges_of: np.ndarray | None = None) -> keras.Model:
-        largest = None if ranges_of is None else gated.divisors(self._exact, ranges_of)
-        return skipping.build(self._exact, self._forms, largest)
+        if ranges_of is None:
+            return skipping.build(self._exact, self._forms)
+        largest = gated.divisors(self._exact, ranges_of)
+        folder = self.run.directory / "forms"
+        forms, whole = choice.fastest_in_integers(self._exact, self._forms, largest, ranges_of, folder)
+        self._facts["int8_whole"] = whole
+        if forms != self._forms:
+            times = "{dense:.3g} ms against {chosen:.3g}".format(**whole)
+            self.run.say(f"in eight bits nothing is skipped, since that is faster: {times}")
+        return skipping.build(self._exact, forms, largest)
 
     def margins(self, pictures: np.ndarray) -> np.ndarray:
         return gated.margins(self._exact, pictures)
