@@ -1,5 +1,6 @@
 """A layer that has several exact forms: the one that LiteRT runs fastest, and the form without its dead channels."""
 
+import functools
 import pathlib
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
@@ -13,6 +14,8 @@ from secateur.pruning.copies import new_layer
 
 # Form to what builds a model of nothing but the layer in that form.
 Forms = Mapping[str, Callable[[], keras.Model]]
+# The form that a layer has in any network.
+DENSE = "dense"
 ROUNDS = 15
 # A network takes another form only if that makes it so much faster: below that the clock cannot tell.
 GAIN = 1.02
@@ -60,6 +63,31 @@ def milliseconds(
     for name, build in networks.items():
         save(build(), files[name])
     return {name: latency.median for name, latency in measure(files, **settings).items()}
+
+
+def forms_in_integers(
+    build: Callable[[dict[str, str]], keras.Model], forms: dict[str, str], pictures: np.ndarray, folder: pathlib.Path
+) -> tuple[dict[str, str], dict[str, float]]:
+    """The forms of a file in eight bits: those that were chosen in float32, or all dense if LiteRT runs that faster.
+
+    In eight bits dense convolutions gain most, on processors with instructions for them, and other operations little.
+
+    Args:
+        build: forms to the network; what they do not name is dense.
+        forms: chosen in float32.
+        pictures: of the calibration, [N, H, W, C].
+        folder: for the files that are timed.
+
+    Returns:
+        The forms; what was tried: milliseconds of the network, nothing where there is no choice.
+    """
+    if all(form == DENSE for form in forms.values()):
+        return forms, {}
+    tried = {DENSE: {}, "chosen": forms}
+    networks = {name: functools.partial(build, found) for name, found in tried.items()}
+    save = functools.partial(save_tflite, quantize="int8", calibration=pictures)
+    times = milliseconds(networks, folder, "int8", save)
+    return tried[min(times, key=times.__getitem__)], times
 
 
 def narrowed(layer: keras.layers.Conv2D, x: Any, read: np.ndarray | None = None, made: np.ndarray | None = None) -> Any:

@@ -176,6 +176,9 @@ def notes(result: Mapping) -> list[str]:
             f"{found['p90']}, most {found['most']}"
         )
     notes += [_in_float16(result, models[-1])] if "float16" in result else []
+    if result.get("int8_whole"):
+        times = "all dense {dense:.3f} ms, the forms of float32 {chosen:.3f} ms".format(**result["int8_whole"])
+        notes.append(f"in int8: {times}; the file has the faster ones")
     errors = {
         key: value for key, value in result["equivalence"].items() if isinstance(value, float) and key != "tolerance"
     }

@@ -32,21 +32,26 @@ class Learner(Protocol):
 
 
 @runtime_checkable
-class DecidesByPicture(Protocol):
-    """A learner whose network does something else for each picture, which needs a form of its own in LiteRT.
-
-    Where sums in another order decide a near-tie otherwise, its forms differ on a picture. So `margins` tells the gate
-    (`check_decisions`) which pictures have no near-tie: these must all agree, as the median picture must, and
-    the share of pictures that differ is reported.
-    """
+class HasLiteForms(Protocol):
+    """A learner whose `.tflite` files take other forms than its Keras model: the same function."""
 
     def export_lite(self, ranges_of: np.ndarray | None = None) -> keras.Model:
         """The function of `export`'s model on one picture.
 
         Args:
             ranges_of: for a file in eight bits the pictures [N, H, W, C] that set its ranges: nothing may be divided by
-                what is rounded to 0 in them.
+                what is rounded to 0 in them, and another form may be the fastest.
         """
+
+
+@runtime_checkable
+class DecidesByPicture(HasLiteForms, Protocol):
+    """A learner whose network does something else for each picture, which needs a form of its own in LiteRT.
+
+    Where sums in another order decide a near-tie otherwise, its forms differ on a picture. So `margins` tells the gate
+    (`check_decisions`) which pictures have no near-tie: these must all agree, as the median picture must, and
+    the share of pictures that differ is reported.
+    """
 
     def margins(self, pictures: np.ndarray) -> np.ndarray:
         """How clear the least clear decision is for each picture [N, H, W, C], [N].

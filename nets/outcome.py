@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from secateur import export
-from secateur.learners.interface import DecidesByPicture
+from secateur.learners.interface import DecidesByPicture, HasLiteForms
 from secateur.nets.runs import How, Where, saved_path
 from secateur.pruning import cost
 from secateur.training.pretrained import load_pretrained
@@ -38,8 +38,9 @@ def hand_over(task: Task, learner_name: str, learner: Any, run: Run, where: Wher
     files, errors, decided = {}, {}, {}
     for name, model in models.items():
         forms = _Forms(model)
-        if name == own and isinstance(learner, DecidesByPicture):
-            forms = _Forms(model, learner.export_lite, learner.margins)
+        if name == own and isinstance(learner, HasLiteForms):
+            margins = learner.margins if isinstance(learner, DecidesByPicture) else None
+            forms = _Forms(model, learner.export_lite, margins)
         names = how.export_formats if name == own else export.ALWAYS
         files[name], errors[name], decided[name] = _export(name, forms, folder, names, data, run.seed)
     export.write_labels(folder / "labels.txt", data.labels)
@@ -88,8 +89,8 @@ def hand_over(task: Task, learner_name: str, learner: Any, run: Run, where: Wher
 
 
 class _Forms(NamedTuple):
-    """A stock model; for one that decides picture by picture also what makes that for LiteRT, with the pictures of the
-    calibration for a file in eight bits, and how clear its decisions are.
+    """A stock model; what makes the one for LiteRT where that is another, with the pictures of the calibration for a
+    file in eight bits; how clear its decisions are, for one that decides picture by picture.
     """
 
     model: keras.Model

@@ -7,11 +7,10 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from secateur.export.forms import GAIN, fastest_forms, milliseconds
-from secateur.export.tflite import save_tflite
+from secateur.export.forms import DENSE, GAIN, fastest_forms, milliseconds
 from secateur.learners.fbs.layers import ChannelPruning
 from secateur.learners.fbs.patches import nb_rows
-from secateur.learners.fbs.skipping import DENSE, OUTPUTS, SKIP, Value, build, formed, whole
+from secateur.learners.fbs.skipping import OUTPUTS, SKIP, Value, build, formed, whole
 from secateur.learners.fbs.structure import keeps_compact, readers_of
 from secateur.pruning import cost
 from secateur.pruning.calls import Call, record
@@ -34,29 +33,6 @@ def fastest(model: keras.Model, folder: pathlib.Path) -> dict:
     whole = milliseconds(networks, folder, "whole")
     best = min(whole, key=whole.__getitem__)
     return found | {"whole": whole, "forms": tried[best if whole[DENSE] >= GAIN * whole[best] else DENSE]}
-
-
-def fastest_in_integers(
-    model: keras.Model, forms: dict[str, str], largest: dict[str, float], pictures: np.ndarray, folder: pathlib.Path
-) -> tuple[dict[str, str], dict[str, float]]:
-    """The forms of a file in eight bits: those of float32, or all dense where that is faster.
-
-    LiteRT's convolutions of eight bits gain more than those of float32, and looking up filters is not among them.
-
-    Args:
-        largest, pictures: as for `skipping.build` and for the calibration [N, H, W, C].
-
-    Returns:
-        Gate to form; what was tried: milliseconds of the network, nothing where there is no choice.
-    """
-    tried = {DENSE: dict.fromkeys(forms, DENSE), "chosen": forms}
-    if forms == tried[DENSE]:
-        return forms, {}
-    networks = {name: functools.partial(build, model, found, largest) for name, found in tried.items()}
-    whole = milliseconds(
-        networks, folder, "int8", save=functools.partial(save_tflite, quantize="int8", calibration=pictures)
-    )
-    return tried[min(whole, key=whole.__getitem__)], whole
 
 
 def _fastest_alone(model: keras.Model, folder: pathlib.Path) -> dict:

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from secateur import export
+from secateur.export.forms import forms_in_integers
 from secateur.learners.fbs import choice, gated, skipping, structure
 from secateur.learners.fbs.config import FbsConfig
 from secateur.learners.fbs.counting import Count, count
@@ -102,13 +103,9 @@ class FbsLearner:
         if ranges_of is None:
             return skipping.build(self._exact, self._forms)
         largest = gated.divisors(self._exact, ranges_of)
-        folder = self.run.directory / "forms"
-        forms, whole = choice.fastest_in_integers(self._exact, self._forms, largest, ranges_of, folder)
-        self._facts["int8_whole"] = whole
-        if forms != self._forms:
-            times = "{dense:.3g} ms against {chosen:.3g}".format(**whole)
-            self.run.say(f"in eight bits nothing is skipped, since that is faster: {times}")
-        return skipping.build(self._exact, forms, largest)
+        folder, build = self.run.directory / "forms", lambda forms: skipping.build(self._exact, forms, largest)
+        forms, self._facts["int8_whole"] = forms_in_integers(build, self._forms, ranges_of, folder)
+        return build(forms)
 
     def margins(self, pictures: np.ndarray) -> np.ndarray:
         return gated.margins(self._exact, pictures)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from secateur.export.forms import DENSE
 from secateur.learners.fbs.convolutions import as_factors
 from secateur.learners.fbs.gated import multiplied, normalized
 from secateur.learners.fbs.layers import ChannelPruning
@@ -21,7 +22,7 @@ from secateur.pruning.copies import call_with, new_layer, weights_of
 
 # The whole convolution times the gate; the winners' filters on all inputs; the winners' filters on the live inputs.
 # Looking up single inputs of many filters is slow where a layer is wide and its picture small.
-DENSE, OUTPUTS, SKIP = "dense", "outputs", "skip"
+OUTPUTS, SKIP = "outputs", "skip"
 # Of the largest divisor of a gate: two and a half steps of eight bits.
 LEAST_DIVISOR = 0.01
 ops = keras.ops

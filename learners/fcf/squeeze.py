@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from secateur.export.forms import DENSE, narrowed
 from secateur.export.forms import fastest_forms as measured_forms
-from secateur.export.forms import narrowed
 from secateur.pruning import ChannelGraph, cost, rules, shrink
 from secateur.pruning.blocks import is_addition
 from secateur.pruning.calls import Call, record
@@ -21,7 +21,7 @@ from secateur.pruning.replay import replay
 # Layer to which input and which output channels are live, two vectors of 0 and 1.
 Masks = dict[str, tuple[np.ndarray, np.ndarray]]
 # How a convolution with dead inputs or outputs can be written.
-DENSE, SQUEEZE, EXPAND, BOTH = "dense", "squeeze", "expand", "squeeze_expand"
+SQUEEZE, EXPAND, BOTH = "squeeze", "expand", "squeeze_expand"
 
 
 class Seen(NamedTuple):

@@ -12,12 +12,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from secateur.export.forms import narrowed, spread, with_weights
+from secateur.export.forms import DENSE, narrowed, spread, with_weights
 from secateur.pruning.copies import new_layer
 
 # A tensor to the layer's output.
 Form = Callable[[Any], Any]
-DENSE, FILTERS, STRIPES, BOXES = "dense", "filters", "stripes", "boxes"
+FILTERS, STRIPES, BOXES = "filters", "stripes", "boxes"
 
 
 def live_stripes(kernel_KxKxIxO: np.ndarray) -> np.ndarray:

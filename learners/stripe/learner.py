@@ -8,8 +8,10 @@ what remains the exporter takes the form that LiteRT runs fastest.
 """
 
 import keras
+import numpy as np
 
 from secateur import export
+from secateur.export.forms import forms_in_integers
 from secateur.learners.interface import NO_PLAIN_SHAPE
 from secateur.learners.stripe import rebuild
 from secateur.learners.stripe.checks import check_epochs, check_target, phase_of
@@ -73,7 +75,8 @@ class StripeLearner:
         plan = plans[chosen["multiple"]]
         small = shrink(masked, plan)
         error = export.check_same_logits("network with dead filters and without them", masked, small, pictures)
-        self._model = rebuild.build(small, chosen["forms"])
+        self._small, self._forms = small, chosen["forms"]
+        self._model = rebuild.build(small, self._forms)
         exact = export.check_same_logits("network and its stripe form", small, self._model, pictures)
         self._facts = {
             "plan": plan,
@@ -91,6 +94,13 @@ class StripeLearner:
 
     def export(self) -> keras.Model:
         return self._model
+
+    def export_lite(self, ranges_of: np.ndarray | None = None) -> keras.Model:
+        if ranges_of is None:
+            return self._model
+        folder, build = self.run.directory / "forms", lambda forms: rebuild.build(self._small, forms)
+        forms, self._facts["int8_whole"] = forms_in_integers(build, self._forms, ranges_of, folder)
+        return build(forms)
 
     def _random_network(self) -> keras.Model:
         """The same random network on every worker, and in a process that was started again."""

@@ -9,9 +9,9 @@ import keras
 import numpy as np
 
 from secateur import export
-from secateur.export.forms import GAIN, milliseconds
+from secateur.export.forms import DENSE, GAIN, milliseconds
 from secateur.export.forms import fastest_forms as measured_forms
-from secateur.learners.stripe.forms import DENSE, forms_of, live_stripes
+from secateur.learners.stripe.forms import forms_of, live_stripes
 from secateur.learners.stripe.skeletons import Skeletons
 from secateur.pruning import ChannelGraph, cost, shrink
 from secateur.pruning.blocks import calls_of, is_plain

@@ -1,6 +1,8 @@
 import keras
+import numpy as np
+import pytest
 
-from secateur.export import forms
+from secateur.export import LiteModel, forms
 from secateur.export.latency import Latency
 
 
@@ -35,3 +37,30 @@ def test_real_files_are_timed(tmp_path):
     found = forms.fastest_forms({"a": ("key", {"one": lambda: dense(3)})}, tmp_path)
     assert found["forms"] == {"a": "one"}
     assert found["milliseconds"]["a"]["one"] > 0
+
+
+@pytest.mark.parametrize(("times", "expected"), [((1.0, 2.0), {}), ((2.0, 1.0), {"a": "wide"})])
+def test_in_eight_bits_all_is_dense_where_that_is_faster(tmp_path, monkeypatch, times, expected):
+    pictures, built = np.random.default_rng(0).integers(0, 256, (8, 4)).astype(np.float32), []
+
+    def build(found):
+        built.append(found)
+        return dense(5 if found else 3)
+
+    def timed(paths):
+        outputs = [LiteModel(path).predict(pictures.astype(np.uint8)).shape[1] for path in paths.values()]
+        assert outputs == [3, 5]
+        assert {LiteModel(path)._input["dtype"] for path in paths.values()} == {np.uint8}
+        return {name: Latency(ms, 0, 0, 1, 1) for name, ms in zip(paths, times, strict=True)}
+
+    monkeypatch.setattr(forms, "measure", timed)
+    found, whole = forms.forms_in_integers(build, {"a": "wide"}, pictures, tmp_path)
+    assert found == expected
+    assert whole == {"dense": times[0], "chosen": times[1]}
+    assert built == [{}, {"a": "wide"}]
+
+
+def test_in_eight_bits_dense_forms_stay_dense_without_a_clock(tmp_path):
+    for chosen in ({}, {"a": "dense"}):
+        assert forms.forms_in_integers(dense, chosen, np.zeros((1, 4)), tmp_path) == (chosen, {})
+    assert not list(tmp_path.iterdir())

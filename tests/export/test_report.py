@@ -70,6 +70,12 @@ def test_table_shows_how_much_pictures_differ():
     assert "MACs by picture" not in table(RESULT)
 
 
+def test_table_says_what_eight_bits_chose_between():
+    line = "in int8: all dense 0.500 ms, the forms of float32 8.300 ms; the file has the faster ones"
+    assert line in table(RESULT | {"int8_whole": {"dense": 0.5, "chosen": 8.3}})
+    assert "in int8" not in table(RESULT | {"int8_whole": {}})
+
+
 def test_table_of_a_dense_run_has_one_column():
     result = copy.deepcopy(RESULT)
     for key in ("pruned", "dense_same_budget"):

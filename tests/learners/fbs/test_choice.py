@@ -97,30 +97,3 @@ def test_whatever_is_fastest_is_built_and_is_the_network(model, tmp_path, monkey
     for name in ("chosen", DENSE, SKIP):
         logits = LiteModel(tmp_path / f"whole_{name}.tflite").predict(pictures)
         np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
-
-
-@pytest.mark.parametrize(("times", "expected"), [((1.0, 2.0), DENSE), ((2.0, 1.0), SKIP)])
-def test_in_eight_bits_all_is_dense_where_that_is_faster(model, tmp_path, monkeypatch, times, expected):
-    forms = {"first_gated": SKIP, "second_gated": SKIP}
-    pictures = np.random.default_rng(0).integers(0, 256, (8, 6, 6, 3)).astype(np.float32)
-    written = []
-
-    def timed(networks, folder, prefix, save):
-        for name, build_one in networks.items():
-            save(build_one(), folder / f"{prefix}_{name}.tflite")
-            written.append(LiteModel(folder / f"{prefix}_{name}.tflite").predict(pictures))
-        return dict(zip(networks, times, strict=True))
-
-    monkeypatch.setattr(choice, "milliseconds", timed)
-    found, whole = choice.fastest_in_integers(model, forms, gated.divisors(model, pictures), pictures, tmp_path)
-    assert found == dict.fromkeys(forms, expected)
-    assert list(whole.values()) == list(times)
-    exact = skipping.build(model, {}).predict(pictures, batch_size=1, verbose=0)
-    for logits in written:
-        assert 0 < np.abs(logits - exact).max() < 0.2 * np.abs(exact).max()
-
-
-def test_in_eight_bits_dense_gates_stay_dense_without_a_clock(model, tmp_path):
-    forms = {"first_gated": DENSE, "second_gated": DENSE}
-    assert choice.fastest_in_integers(model, forms, {}, np.zeros((1, 6, 6, 3)), tmp_path) == (forms, {})
-    assert not list(tmp_path.iterdir())

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from secateur.export import save_keras
+from secateur.export import forms, save_keras
 from secateur.learners.fbs import gated
 from secateur.learners.fbs.config import FbsConfig
 from secateur.learners.fbs.learner import FbsLearner
@@ -62,6 +62,17 @@ def test_pictures_differ_in_what_they_compute(task, tmp_path):
     shares = list(learner.evaluate()["dynamic_share"].values())
     assert len(shares) == 9
     assert np.mean(shares) > 0.2
+
+
+@pytest.mark.usefixtures("last_form")
+def test_a_file_in_eight_bits_may_have_dense_gates(task, tmp_path, monkeypatch):
+    pictures = task.load_data().test_images.astype(np.float32)
+    learner = trained(task, tmp_path / "run", fbs_density=0.5)
+    monkeypatch.setattr(forms, "milliseconds", lambda found, *_: {name: k for k, name in enumerate(found)})
+    dense, skipping = learner.export_lite(pictures), learner.export_lite()
+    assert len(dense.layers) < len(skipping.layers)
+    np.testing.assert_allclose(dense(pictures[:1]), skipping(pictures[:1]), atol=1e-3)
+    assert learner.evaluate()["int8_whole"] == {"dense": 0, "chosen": 1}
 
 
 @pytest.mark.usefixtures("last_form")

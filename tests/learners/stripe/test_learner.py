@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 
+from secateur.export import forms
 from secateur.learners.stripe import targets
 from secateur.learners.stripe.config import StripeConfig
 from secateur.learners.stripe.learner import StripeLearner, fresh
@@ -55,6 +56,17 @@ def test_without_a_target_the_ratio_is_an_outcome(task, tmp_path):
     facts = learner.evaluate()
     assert facts["macs_method"] < 0.7 * cost.macs(task.build_model())
     assert facts["masked_vs_shrunk"] < 1e-4
+
+
+@pytest.mark.usefixtures("last_form")
+def test_a_file_in_eight_bits_may_have_dense_kernels(task, tmp_path, monkeypatch):
+    learner = trained(task, tmp_path / "run", stripe_nb_epochs=1.0, stripe_threshold=0.9)
+    assert learner.export_lite() is learner.export()
+    monkeypatch.setattr(forms, "milliseconds", lambda found, *_: {name: k for k, name in enumerate(found)})
+    dense = learner.export_lite(task.load_data().test_images.astype(np.float32))
+    assert len(dense.layers) < len(learner.export().layers)
+    np.testing.assert_allclose(predictions(task, dense), predictions(task, learner.export()), atol=1e-3)
+    assert learner.evaluate()["int8_whole"] == {"dense": 0, "chosen": 1}
 
 
 def test_a_threshold_that_kills_the_stem_is_an_error(task, tmp_path):
