@@ -29,7 +29,7 @@ from secateur import export
 from secateur.learners.fcf import squeeze
 from secateur.nets.resnet import resnet_ilsvrc12
 from secateur.pruning import ChannelGraph, cost, shrink
-from secateur.pruning.widths import WidthCost, first_channels, fitted, uniform_widths
+from secateur.pruning.widths import WidthCost, Widths, first_channels, fitted, uniform_widths
 
 RATIO = 0.5
 
@@ -46,13 +46,12 @@ def one_hot_export(model: keras.Model, ratio: float) -> keras.Model:
     return squeeze.build(model, masks, dict.fromkeys(masks, squeeze.SQUEEZE))
 
 
-def at_macs(model: keras.Model, share: float) -> keras.Model:
+def widths_at_macs(model: keras.Model, share: float) -> Widths:
     """Uniform widths of all groups, as wide as so many MACs allow."""
     graph = ChannelGraph(model)
     counted = WidthCost(graph)
     sizes = {group.name: group.size for group in graph.groups.values() if group.prunable}
-    widths = fitted(lambda x: uniform_widths(sizes, x), counted.macs, share * cost.macs(model), 24)
-    return shrink(graph, first_channels(widths))
+    return fitted(lambda x: uniform_widths(sizes, x), counted.macs, share * cost.macs(model), 24)
 
 
 def thinned(model: keras.Model, share: float) -> keras.Model:
@@ -80,9 +79,13 @@ def latencies() -> dict[str, dict[str, float]]:
     dense = resnet_ilsvrc12(18)
     predecessor = one_hot_export(dense, RATIO)
     share = cost.macs(predecessor) / cost.macs(dense)
+    widths = widths_at_macs(dense, share)
+    with tempfile.TemporaryDirectory() as folder:
+        by_time = export.fastest_multiple(dense, widths, pathlib.Path(folder))["widths"]
     models = {
         "dense": dense,
-        "channels removed": at_macs(dense, share),
+        "channels removed": shrink(dense, first_channels(widths)),
+        "channels removed, --channel_multiple auto": shrink(dense, first_channels(by_time)),
         "picked by 1x1 convolutions": predecessor,
         "weights zeroed": thinned(dense, share),
     }
@@ -108,7 +111,7 @@ def main() -> None:
     for name, row in found.items():
         faster = found["dense"]["ms"] / row["ms"]
         left = ", ".join(f"{key} {row[key]:.2f}" for key in ("macs_left", "weights_left") if key in row)
-        print(f"ResNet-18 at 224, {name:32} {row['ms']:7.2f} ms, {faster:.2f} times as fast, "
+        print(f"ResNet-18 at 224, {name:41} {row['ms']:7.2f} ms, {faster:.2f} times as fast, "
               f"{left}, {row['bytes'] / 1e6:.1f} MB")  # fmt: skip
     write(args.out, {"train_step": steps, "pruning_seconds": pruning, "latency": found})
 
