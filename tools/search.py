@@ -13,6 +13,7 @@ varied: NAME=LOW:HIGH, NAME=LOW:HIGH:log, NAME=LOW:HIGH:int, NAME=A|B|C.
 
 import argparse
 import contextlib
+import functools
 import pathlib
 import signal
 import sys
@@ -47,7 +48,7 @@ def main() -> None:
                 n_trials=max(args.trials - nb_done(study), 0),
                 n_jobs=args.workers,
                 catch=RunFailed,
-                callbacks=[lambda study, _: study.stop() if nb_done(study) >= args.trials else None],
+                callbacks=[functools.partial(after_trial, args.trials)],
             )
     except SearchStopped as reason:
         sys.exit(str(reason))
@@ -128,6 +129,21 @@ def nb_done(study: optuna.Study) -> int:
         trial.state in (TrialState.COMPLETE, TrialState.PRUNED) or "failed" in trial.user_attrs
         for trial in study.trials
     )
+
+
+def after_trial(nb_trials: int, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    """Say how a trial ended; the last one ends the study."""
+    done = nb_done(study)
+    ended = {TrialState.PRUNED: "stopped early", TrialState.FAIL: "failed"}.get(trial.state)
+    if trial.state == TrialState.COMPLETE:
+        ended = f"{100 * trial.value:.2f} % at {trial.user_attrs['used']:.3f} of the cost"
+    values = " ".join(
+        f"--{name} {value:.3g}" if isinstance(value, float) else f"--{name} {value}"
+        for name, value in trial.params.items()
+    )
+    print(f"{done} of {nb_trials}: {ended}: {values}", file=sys.stderr, flush=True)
+    if done >= nb_trials:
+        study.stop()
 
 
 def summary(study: optuna.Study) -> str:

@@ -64,6 +64,15 @@ def test_a_study_goes_on_and_says_what_is_best_within_the_budget(search, tmp_pat
     assert "1 trials finished, 0 stopped early, 0 within" in capsys.readouterr().out
 
 
+def test_each_trial_ends_with_a_line(search, tmp_path, monkeypatch, capsys):
+    call(search, monkeypatch, *flags(tmp_path, trials=2), "--vary=x=0.5:0.9")
+    lines = [line for line in capsys.readouterr().err.splitlines() if " of 2: " in line]
+    assert len(lines) == 2
+    for number, (line, trial) in enumerate(zip(lines, trials_of(tmp_path), strict=True), 1):
+        used, x = trial.user_attrs["used"], trial.params["x"]
+        assert line == f"{number} of 2: {100 * trial.value:.2f} % at {used:.3f} of the cost: --x {x:.3g}"
+
+
 def test_several_trials_at_a_time_are_as_many_as_asked(search, tmp_path, monkeypatch, capsys):
     call(search, monkeypatch, *flags(tmp_path, trials=5), "--workers=3", "--vary=x=0.5:0.9")
     assert len(trials_of(tmp_path)) == 5
