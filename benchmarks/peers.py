@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import pathlib
 import tempfile
+from importlib import metadata
 
 # They bring an LLVM of their own, which refuses to be loaded after TensorFlow's.
 for peer in filter(importlib.util.find_spec, ("torchvision", "torch_pruning")):
@@ -32,6 +33,7 @@ from secateur.pruning import ChannelGraph, cost, shrink
 from secateur.pruning.widths import WidthCost, Widths, first_channels, fitted, uniform_widths
 
 RATIO = 0.5
+PEERS = ("torch", "torch-pruning")
 
 
 def one_hot_export(model: keras.Model, ratio: float) -> keras.Model:
@@ -113,7 +115,8 @@ def main() -> None:
         left = ", ".join(f"{key} {row[key]:.2f}" for key in ("macs_left", "weights_left") if key in row)
         print(f"ResNet-18 at 224, {name:41} {row['ms']:7.2f} ms, {faster:.2f} times as fast, "
               f"{left}, {row['bytes'] / 1e6:.1f} MB")  # fmt: skip
-    write(args.out, {"train_step": steps, "pruning_seconds": pruning, "latency": found})
+    versions = {name: metadata.version(name) for name in PEERS if importlib.util.find_spec(name.replace("-", "_"))}
+    write(args.out, {"peers": versions, "train_step": steps, "pruning_seconds": pruning, "latency": found})
 
 
 if __name__ == "__main__":
