@@ -64,7 +64,7 @@ def keras_fit(policy: str) -> Callable[[int], None]:
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     optimizer = keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True, weight_decay=WEIGHT_DECAY)
     model.compile(optimizer, loss, metrics=["accuracy"])
-    # The tuner of tf.data looks after 10, 20, 40, ... ms; a fit that ends waits for its next look, here for up to 3 s.
+    # The tuner of tf.data looks after 10, 20, 40, ... ms; a fit that ends waits for its next look, maybe for seconds.
     untuned = tf.data.Options()
     untuned.autotune.enabled = False
     data = tf.data.Dataset.from_tensors(batch()).repeat().prefetch(2).with_options(untuned)

@@ -41,7 +41,7 @@ def test_real_files_are_timed(tmp_path):
 
 @pytest.mark.parametrize(("times", "expected"), [((1.0, 2.0), {}), ((2.0, 1.0), {"a": "wide"})])
 def test_in_eight_bits_all_is_dense_where_that_is_faster(tmp_path, monkeypatch, times, expected):
-    pictures, built = np.random.default_rng(0).integers(0, 256, (8, 4)).astype(np.float32), []
+    pictures, built = np.random.default_rng(0).integers(0, 256, (20, 4)).astype(np.float32), []
 
     def build(found):
         built.append(found)

@@ -119,6 +119,16 @@ def test_further_ways(tmp_path, models, randomise, name, learner, flag):
     assert result["pruned"]["macs_method"] < result["dense"]["macs"]
 
 
+@pytest.mark.usefixtures("last_form")
+@pytest.mark.parametrize("learner", ["stripe", "fbs"])
+def test_the_result_has_what_eight_bits_chose_between(tmp_path, models, randomise, learner):
+    flags = [*FLAGS[learner], "--export_formats=tflite_int8"]
+    path = carried_out(tmp_path, models / "resnet", randomise, small_task(*NETWORKS["resnet"]), learner, flags)
+    result = check_files(path, learner)
+    assert set(result["int8_whole"]) == {"dense", "chosen"}
+    assert 0 <= result["int8"]["accuracy"] <= 1
+
+
 @pytest.mark.full_size
 @pytest.mark.parametrize("learner", registry.LEARNERS)
 @pytest.mark.parametrize(("script", "network"), FULL_SIZE)
