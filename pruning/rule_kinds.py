@@ -57,9 +57,11 @@ class Merges:
 
     Attributes:
         sums: whether it adds them up, as the stream of a residual network does.
+        multiplies: whether a channel that is zero in one input is zero behind it.
     """
 
     sums: bool = False
+    multiplies: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -69,7 +69,8 @@ _RULES: dict[Any, Rule] = {
     **dict.fromkeys((layers.Flatten, layers.Permute), RESHAPING),
     layers.Reshape: dataclasses.replace(RESHAPING, config={"target_shape": "last"}),
     **dict.fromkeys((layers.Add, layers.Subtract, layers.Average), Merges(sums=True)),
-    **dict.fromkeys((layers.Multiply, layers.Maximum, layers.Minimum), Merges()),
+    **dict.fromkeys((layers.Maximum, layers.Minimum), Merges()),
+    layers.Multiply: Merges(multiplies=True),
     layers.Concatenate: Joins(),
 }  # fmt: skip
 # Classes of Keras that it does not export by name: parts of keras.applications, and what keras.ops leaves in a graph.
@@ -78,7 +79,8 @@ _INTERNAL: dict[str, Rule] = {
     "StochasticDepth": ELEMENTWISE,
     "CustomScaleLayer": Merges(sums=True),
     **dict.fromkeys(("Add", "Subtract"), Merges(sums=True)),
-    **dict.fromkeys(("Multiply", "Maximum", "Minimum"), Merges()),
+    **dict.fromkeys(("Maximum", "Minimum"), Merges()),
+    "Multiply": Merges(multiplies=True),
     **dict.fromkeys(
         ("Relu", "Relu6", "Sigmoid", "HardSigmoid", "HardSwish", "Silu", "Tanh", "Gelu", "Elu"), ELEMENTWISE
     ),

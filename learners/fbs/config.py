@@ -14,7 +14,9 @@ class FbsConfig:
 
     fbs_density: float = option(0.5, "share of the channels of each convolution that fire, above 0, at most 1")
     fbs_density_step: float = option(0.1, "the density falls from 1 in such steps, with training in between")
-    fbs_nb_epochs_step: float | None = option(None, "epochs at each density (default: a twentieth of the fine-tuning)")
+    fbs_nb_epochs_step: float | None = option(
+        None, "epochs at each density before the last one (default: a twentieth of the fine-tuning)"
+    )
     fbs_nb_epochs_warm_up: float | None = option(
         None, "epochs of the predictors alone, before (default: a twentieth of the fine-tuning)"
     )

@@ -115,11 +115,8 @@ def _passed(call: Call, inputs: list[Live], passing: set[str]) -> Live:
     known = [mask for mask in inputs if mask is not None]
     if isinstance(rule, rules.Joins):
         return _joined(call, inputs, len(known[0])) if known else None
-    if isinstance(call.layer, keras.layers.Multiply):
-        return np.logical_and.reduce(known) if known else None
     if isinstance(rule, rules.Merges):
-        # With a constant beside one tensor, zeros become that constant.
-        return None if len(inputs) < 2 or len(known) < len(inputs) else np.logical_or.reduce(inputs)
+        return _merged(call, known, rule.multiplies)
     # A norm over several channels makes something of those that are off.
     if call.layer.name not in passing or inputs[0] is None or rule.tie:
         return None
@@ -127,6 +124,17 @@ def _passed(call: Call, inputs: list[Live], passing: set[str]) -> Live:
     if rule.flow:
         flow = rule.flow(call.layer, flow, call.inputs[0].shape, call.outputs[0].shape)
     return None if flow is None else inputs[0][:, flow]
+
+
+def _merged(call: Call, known: list[np.ndarray], multiplies: bool) -> Live:
+    """What lives in all inputs of a product, else in any; one channel may stand for all, as in spatial attention."""
+    if not known:
+        return None
+    live = np.broadcast_arrays(*known, np.empty(call.outputs[0].shape[-1]))[:-1]
+    if multiplies:
+        return np.logical_and.reduce(live)
+    # With a constant beside one tensor, zeros become that constant.
+    return np.logical_or.reduce(live) if 2 <= len(call.inputs) == len(known) else None
 
 
 def _joined(call: Call, inputs: list[Live], nb_pictures: int) -> Live:

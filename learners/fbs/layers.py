@@ -25,13 +25,17 @@ class ChannelPruning(keras.layers.Layer):
     layer should be a `BatchNormalization(scale=False)`, as in the paper: the gate is its scale.
 
     Where the predictor joins a trained network `calibrate` changes what it reads: what pictures have in common goes
-    (the part of the magnitudes along their mean), and the rest is brought to one scale. Else nearly all that a step
-    changes is a constant, the same for every picture, and grows with the stream. For one picture outside of training
-    only the winners' filters are computed, if the layers are a convolution and its norm.
+    (the part of the magnitudes along their mean), and the rest is brought to one scale. Else nearly all that the first
+    steps change is a constant, the same for every picture, and grows with the stream. Training then moves what pictures
+    have in common, and where they need not differ, as in the first layers, the winners become the same for all.
+
+    For one picture outside of training only the winners' filters are computed, if the layers are a convolution and its
+    norm.
 
     Args:
         layers: applied one after the other, to a tensor [N, H, W, C].
-        density: share of the output channels that fire, above 0, at most 1; `set_density` changes it later.
+        density: share of the output channels that fire, above 0, at most 1; `set_density` changes it later. It is
+            among the weights, so call `set_density` behind `set_weights`.
         normalize: "paper" gates with the saliencies themselves, "sum" with saliencies relative to their mean.
         l1: factor on the sum of all saliencies, which is added to the layer's losses.
         balance: factor on how unevenly channels win (`ops.imbalance`), which is added to the layer's losses too.
@@ -63,6 +67,8 @@ class ChannelPruning(keras.layers.Layer):
             if not layer.built:  # a layer that comes from a configuration is
                 layer.build(shape)
             shape = layer.compute_output_shape(shape)
+        if len(shape) != 4:
+            raise ValueError(f"{self.name}: its layers make {shape}, must be [N, H, W, C]; put the last ones behind it")
         self.nb_channels = shape[-1]
         # Small weights: with large ones the saliencies of a deep network grow from layer to layer until they overflow.
         initial = keras.initializers.TruncatedNormal(stddev=0.05 / np.sqrt(input_shape[-1]))
@@ -177,6 +183,11 @@ class ChannelPruning(keras.layers.Layer):
         for layer in self.layers:
             input_shape = layer.compute_output_shape(input_shape)
         return input_shape
+
+    def load_own_variables(self, store: dict) -> None:
+        """The density stays the layer's own: weights saved at another one, such as 1, may be loaded."""
+        super().load_own_variables(store)
+        self.set_density(self._density)
 
     def get_config(self) -> dict:
         layers = [keras.saving.serialize_keras_object(layer) for layer in self.layers]

@@ -155,6 +155,8 @@ class FbsLearner:
         self._facts["macs_quantiles"] = dict(zip(("least", "p10", "median", "p90", "most"), quantiles, strict=True))
         self._facts["layers"] = found.layers
         self._facts["dynamic_share"] = found.dynamic_share
+        alike = sum(share == 0 for share in found.dynamic_share.values())
+        self.run.say(f"in {alike} of {len(found.dynamic_share)} layers the same channels win for every picture")
         self.run.write("fired.svg", fired_svg(found.fired, labels))
         self.run.write("macs.svg", histogram_svg(found.per_picture))
 

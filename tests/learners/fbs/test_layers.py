@@ -55,6 +55,22 @@ def test_a_single_channel_is_told_by_its_magnitude():
     assert np.mean((won.mean(axis=0) > 0.1) & (won.mean(axis=0) < 0.9)) >= 0.5
 
 
+def test_weights_of_another_density_are_loaded_at_the_layers_own(tmp_path):
+    """As from a training at density 1."""
+    dense, sparse = (keras.Sequential([keras.Input((8, 8, 3)), block(density=density)]) for density in (1.0, 0.5))
+    dense.layers[0].rho.assign(np.arange(1, 7))
+    dense.save_weights(tmp_path / "dense.weights.h5")
+    sparse.load_weights(tmp_path / "dense.weights.h5")
+    fires = np.asarray(sparse(PICTURES)).any((1, 2))
+    np.testing.assert_array_equal(fires, np.tile([False] * 3 + [True] * 3, (4, 1)))
+
+
+def test_layers_that_end_without_places():
+    layer = ChannelPruning([keras.layers.Conv2D(6, 3), keras.layers.GlobalAveragePooling2D()], name="whole")
+    with pytest.raises(ValueError, match=r"whole: its layers make \(4, 6\), must be \[N, H, W, C\]"):
+        layer(PICTURES)
+
+
 def test_a_norm_of_another_axis_is_computed_as_a_whole():
     layer = ChannelPruning([keras.layers.Conv2D(8, 3, padding="same"), keras.layers.BatchNormalization(axis=1)], 0.5)
     layer(PICTURES)
