@@ -13,6 +13,7 @@ from secateur.pruning import ChannelGraph, cost, shrink
 from secateur.pruning.descent import descent, levels_of, shares_of
 from secateur.pruning.latency_table import LatencyTable, Timer
 from secateur.pruning.widths import Family, WidthCost, Widths, first_channels, fitted, multiple_of, rounded
+from secateur.utils.errors import UsageError
 
 MULTIPLES = (1, 2, 4, 8, 16)
 # What a latency's own family is compared with.
@@ -85,6 +86,9 @@ def _widths_by_time(
 ) -> Widths:
     """Of all plans that the halving of each family meets, the one of most MACs whose time is within the share.
 
+    Raises:
+        UsageError: the narrowest plan of every family takes longer.
+
     Time is noisy and does not rise evenly with the width, so the plans near the goal take turns once more at the end.
     """
     plans: dict[str, Widths] = {}
@@ -97,11 +101,19 @@ def _widths_by_time(
             found[key] = measure_all({"one": widths})["one"]
         return found[key]
 
-    for family in families:
-        fitted(family, time, share * (1 + SLACK), STEPS["latency"])
+    budget = share * (1 + SLACK)
+    narrowest = [time(family(0.0)) for family in families]
+    if min(narrowest) > budget:
+        raise UsageError(
+            f"the narrowest network still takes {min(narrowest):.4g} of the dense network's LiteRT time, more than "
+            f"{share:.4g}: raise target_latency"
+        )
+    for family, least in zip(families, narrowest, strict=True):
+        if least <= budget:
+            fitted(family, time, budget, STEPS["latency"])
     near = sorted(found, key=lambda key: abs(found[key] - share))[:NB_FINALISTS]
     again = measure_all({key: plans[key] for key in near})
-    within = [key for key in near if again[key] <= share * (1 + SLACK)]
+    within = [key for key in near if again[key] <= budget]
     best = max(within, key=lambda key: counted.macs(plans[key])) if within else min(near, key=again.__getitem__)
     return dict(plans[best])
 

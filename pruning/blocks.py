@@ -74,8 +74,8 @@ def calls_of(record: Record) -> Counter[str]:
 
 
 def is_plain(layer: keras.layers.Layer) -> bool:
-    """Whether a layer is a convolution in two dimensions whose filters read all channels."""
-    return type(layer) is keras.layers.Conv2D and layer.groups == 1
+    """Whether a layer is a convolution in two dimensions, channels last, whose filters read all channels."""
+    return type(layer) is keras.layers.Conv2D and layer.groups == 1 and layer.data_format == "channels_last"
 
 
 def is_addition(call: Call) -> bool:

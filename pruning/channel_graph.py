@@ -46,14 +46,14 @@ class ChannelGraph:
         """The groups as an SVG picture."""
         return summary.svg(self.groups, f"Channel groups of {self.model.name}")
 
-    def removable(self, group: str) -> bool:
-        """Whether all channels of a group can go, because a way around leads to the output."""
-        numbers = {number for number, (name, _) in self._place.items() if name == group}
+    def removable(self, *groups: str) -> bool:
+        """Whether all channels of these groups can go together, because a way around leads to the output."""
+        numbers = {number for number, (name, _) in self._place.items() if name in groups}
         try:
             self.states(numbers)
         except NotRemovable:
             return False
-        return self.groups[group].prunable
+        return all(self.groups[group].prunable for group in groups)
 
     def removed(self, keep: Keep) -> set[int]:
         """The channel numbers that go.

@@ -31,10 +31,15 @@ def check_epochs(config: StripeConfig, task: Task) -> None:
 
 
 def check_target(config: StripeConfig, skeletons: Skeletons) -> None:
-    """Raise a UsageError if what must stay costs more than the target."""
+    """Raise a UsageError if what must stay costs more than the target, or nothing could be done for one of time."""
+    if config.stripe_target_latency and not skeletons.groups:
+        raise UsageError(
+            f"--stripe_target_latency {config.stripe_target_latency}: no convolution of this network has filters "
+            "that could leave it as a whole; choose --stripe_target_macs"
+        )
     whole, least = skeletons.macs(), skeletons.least_macs()
-    if config.stripe_target_macs * whole <= least:
+    if config.stripe_target_macs and config.stripe_target_macs * whole <= least:
         raise UsageError(
             f"--stripe_target_macs {config.stripe_target_macs}: what has to stay (projections, dense layers, one "
-            f"stripe where nothing leads around a layer) alone is {least / whole:.3f} of the MACs; choose more"
+            f"stripe where nothing leads around a layer) alone is {least / whole:.4g} of the MACs; choose more"
         )

@@ -24,7 +24,9 @@ class StripeConfig:
         None, "share of the training before which none dies for the target (default: 0, from random weights 0.3)"
     )
     stripe_ramp: float | None = option(
-        None, "share after which the target is met and no more stripes die (default: 0.6, from random weights 0.75)"
+        None,
+        "share after which the targets are met, and with one of MACs no more stripes die (default: 0.6, from random "
+        "weights 0.75)",
     )
     stripe_from_scratch: bool = option(False, "begin with random weights and the recipe of training, as the paper does")
     stripe_freeze_weights: str = option(
@@ -43,7 +45,7 @@ class StripeConfig:
             raise ValueError(f"--stripe_start {self.start}: must be below --stripe_ramp, which is {self.ramp}")
         if self.ramp >= 1:
             raise ValueError(
-                f"--stripe_ramp {self.ramp}: must be below 1, so that some training follows the last stripes' death"
+                f"--stripe_ramp {self.ramp}: must be below 1, so that some training follows what dies for the targets"
             )
         check_least(self, 0, "stripe_sr", "stripe_threshold", "stripe_nb_epochs")
 

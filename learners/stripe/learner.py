@@ -21,7 +21,7 @@ from secateur.learners.stripe.skeletons import Skeletons
 from secateur.learners.stripe.step import stripe_step, trained_weights
 from secateur.learners.stripe.targets import EVERY, Targets, widths_for
 from secateur.pruning import ChannelGraph, shrink
-from secateur.pruning.blocks import classifiers
+from secateur.pruning.blocks import classifiers, is_plain
 from secateur.pruning.calls import functional
 from secateur.training.distillation import distillation_loss
 from secateur.training.loop import fit
@@ -30,7 +30,7 @@ from secateur.training.pretrained import load_pretrained
 from secateur.training.run import Run
 from secateur.training.task import Dataset, Task
 from secateur.training.train import course_of, stream_seed
-from secateur.utils.errors import RunError
+from secateur.utils.errors import RunError, UsageError
 
 # Of the scales of the norms, where training begins with random weights.
 FIRST_GAMMA = 0.5
@@ -49,9 +49,13 @@ class StripeLearner:
     def check(config: StripeConfig, task: Task) -> None:
         """Raise a UsageError for what can be told before anything is trained."""
         check_epochs(config, task)
-        if config.stripe_target_macs:
-            graph = ChannelGraph(task.build_model())
-            check_target(config, Skeletons(graph, graph.model, from_norms=False))
+        graph = ChannelGraph(task.build_model())
+        if not any(is_plain(layer) for layer in graph.model.layers):
+            raise UsageError(
+                f"--learner stripe: {graph.model.name} has no Conv2D layer of one group, channels last, whose filters "
+                "could have stripes; choose another learner"
+            )
+        check_target(config, Skeletons(graph, graph.model, from_norms=False))
 
     @staticmethod
     def refused_controls(config: StripeConfig) -> dict[str, str]:
@@ -124,8 +128,7 @@ class StripeLearner:
             0.0 if config.stripe_target_macs else config.stripe_threshold,
             distillation_loss(self.task, self.run.precision),
         )
-        if config.stripe_target_macs:
-            check_target(config, skeletons)
+        check_target(config, skeletons)
         widths = self._widths(graph.model, skeletons) if config.stripe_target_latency else {}
         targets = Targets(config, skeletons, widths, nb_steps)
 

@@ -28,7 +28,7 @@ def shapes_svg(skeletons: Mapping[str, np.ndarray]) -> str:
 
 
 def _cells(shares: np.ndarray, left: int, top: int) -> list[str]:
-    size = 3 * CELL / shares.shape[0]
+    size = 3 * CELL / max(shares.shape)
     found = []
     for (row, column), share in np.ndenumerate(shares):
         x, y = left + column * size, top + row * size

@@ -39,11 +39,16 @@ def plan(graph: ChannelGraph, skeletons: Skeletons, multiple: int = 1) -> dict[s
         multiple: so many dead filters stay, as zeros, that the number of filters is a multiple of this.
     """
     live, keep = skeletons.live(), {}
+    gone: list[str] = []
     for name in skeletons.groups:
         alive = live[name].any(axis=(0, 1))
         width = rounded_up(int(alive.sum()), alive.size, multiple)
-        kept = sorted(np.argsort(~alive, kind="stable")[:width].tolist())
-        keep[name] = kept if kept or graph.removable(name) else [0]
+        keep[name] = sorted(np.argsort(~alive, kind="stable")[:width].tolist())
+        # One of two branches that are joined can go where both cannot.
+        if not keep[name] and graph.removable(*gone, name):
+            gone.append(name)
+        elif not keep[name]:
+            keep[name] = [0]
     return keep
 
 

@@ -112,12 +112,13 @@ class Skeletons:
         """Kill the stripes of smallest |FS| until the method's count is within a budget.
 
         The strongest one of a layer that nothing leads around stays; that of every layer, where layers that leave would
-        take so many others with them that less than `least` were left.
+        take so many others with them that less than `least` were left, and the budget has room for it.
         """
         values, layers = self.values(), self.layers
         threshold = ops.threshold_for(budget, values, layers, self.others)
         if ops.method_macs(values, layers, self.others, threshold) < least:
-            layers = {name: layer._replace(keeps_one=True) for name, layer in layers.items()}
-            threshold = ops.threshold_for(budget, values, layers, self.others)
+            keeping = {name: layer._replace(keeps_one=True) for name, layer in layers.items()}
+            if ops.method_macs(values, keeping, self.others, np.inf) <= budget:
+                layers, threshold = keeping, ops.threshold_for(budget, values, keeping, self.others)
         for name, layer in layers.items():
             self.of[name].assign(values[name] * ops.above(values[name], threshold, layer.keeps_one))

@@ -67,5 +67,5 @@ class Targets:
         target, share = self._config.stripe_target_macs, self.macs_share()
         if target is None or share >= (1 - MOST_MISSED) * target:
             return ""
-        reason = "the filters that died for --stripe_target_latency" if self._widths else "many stripes of one length"
+        reason = "the filters that died for --stripe_target_latency" if self._widths else "the stripes that died last"
         return f"{share:.3f} of the MACs are left and not {target}: {reason} cost more"

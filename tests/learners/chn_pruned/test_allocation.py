@@ -69,6 +69,25 @@ def test_latency_is_fitted_by_measuring(dense, tmp_path, monkeypatch):
     assert all(width % 4 == 0 for width in found["steps"].values())
 
 
+@pytest.mark.parametrize("reached", [True, False])
+def test_a_time_that_only_uniform_widths_reach(dense, tmp_path, monkeypatch, reached):
+    """The family by time has eight levels of each group, so its narrowest plan is wider than one channel of each."""
+    monkeypatch.setattr(
+        export.widths, "relative_latencies", lambda _, __, plans, ___: {k: time(v) for k, v in plans.items()}
+    )
+    narrowest = dict.fromkeys(NAMES, 1)
+
+    def time(widths):
+        return 0.1 if dict(widths) == narrowest else 0.5
+
+    config = ChnPrunedConfig(chn_target_latency=0.15 if reached else 0.05, channel_multiple="1")
+    if reached:
+        assert allocated(config, 1.0, dense, dense, SCORES, tmp_path) == narrowest
+        return
+    with pytest.raises(UsageError, match=r"still takes 0.1 of the dense network's LiteRT time, more than 0.05: raise"):
+        allocated(config, 1.0, dense, dense, SCORES, tmp_path)
+
+
 def test_a_target_out_of_reach(dense, tmp_path):
     with pytest.raises(UsageError, match="the narrowest network still costs"):
         allocated(ChnPrunedConfig(chn_target_macs=0.01), 1.0, dense, dense, SCORES, tmp_path)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from secateur.export import forms
-from secateur.learners.stripe import targets
+from secateur.learners.stripe import learner as learner_module
+from secateur.learners.stripe import step, targets
 from secateur.learners.stripe.config import StripeConfig
 from secateur.learners.stripe.learner import StripeLearner, fresh
 from secateur.pruning import cost
@@ -148,26 +149,71 @@ def test_a_target_of_time_narrows_what_is_inside_blocks(task, tmp_path, monkeypa
 
 
 @pytest.mark.usefixtures("last_form")
-def test_a_kill_on_the_ramp_changes_nothing(task, tmp_path):
-    """Stopped while stripes die and started again: the same stripes and weights as in one go."""
-    whole = trained(task, tmp_path / "whole", stripe_target_macs=0.5)
+@pytest.mark.parametrize(("target", "left"), [(0.5, 0.0), (None, 0.02)])
+def test_the_l1_norm_acts_until_the_target_is_met(task, tmp_path, monkeypatch, target, left):
+    strengths = []
+
+    def stripe_step(*given):
+        strengths.append(given[6])
+        return step.stripe_step(*given)
+
+    monkeypatch.setattr(learner_module, "stripe_step", stripe_step)
+    trained(task, tmp_path / "run", stripe_target_macs=target, stripe_sr=0.02, stripe_threshold=0.0)
+    assert [float(strength) for strength in strengths] == pytest.approx([left])
+
+
+def one_residual_layer() -> keras.Model:
+    inputs = keras.Input((8, 8, 3))
+    first = keras.layers.Conv2D(4, 3, padding="same")(inputs)
+    x = keras.layers.Add()([first, keras.layers.Conv2D(4, 3, padding="same")(first)])
+    return keras.Model(inputs, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x)))
+
+
+def channels_first() -> keras.Model:
+    inputs = keras.Input((3, 8, 8))
+    x = keras.layers.Conv2D(4, 3, data_format="channels_first")(inputs)
+    x = keras.layers.GlobalAveragePooling2D(data_format="channels_first")(x)
+    return keras.Model(inputs, keras.layers.Dense(3)(x), name="first")
+
+
+@pytest.mark.usefixtures("last_form")
+@pytest.mark.parametrize("last", [14, 30])
+def test_a_kill_changes_nothing(task, tmp_path, last):
+    """Stopped while stripes die, or behind the ramp, and started again: the same stripes and weights as in one go."""
+    flags = {"stripe_nb_epochs": 12.0, "stripe_target_macs": 0.5, "stripe_sr": 0.05}
+    whole = trained(task, tmp_path / "whole", **flags)
     run = open_run(tmp_path / "parts", save_step=7, summ_step=2)
     log = run.log
 
-    def stop_at_14(stage, step, metrics):
+    def stop_at_last(stage, step, metrics):
         log(stage, step, metrics)
-        run.stop_requested = step >= 14
+        run.stop_requested = step >= last
 
-    run.log = stop_at_14
-    config = StripeConfig(stripe_nb_epochs=12.0, stripe_target_macs=0.5)
+    run.log = stop_at_last
     with run.open(), pytest.raises(Stopped):
-        StripeLearner(config, task, run).train()
-    again = trained(task, tmp_path / "parts", stripe_target_macs=0.5)
+        StripeLearner(StripeConfig(**flags), task, run).train()
+    again = trained(task, tmp_path / "parts", **flags)
     assert again.evaluate()["live_stripes"] == whole.evaluate()["live_stripes"]
     np.testing.assert_allclose(predictions(task, again.export()), predictions(task, whole.export()), atol=1e-3)
     lines = [json.loads(line) for line in (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()]
     steps = [line["step"] for line in lines if "macs_share" in line]
     assert steps == list(range(2, 37, 2))
+
+
+@pytest.mark.parametrize(
+    ("build", "flags", "says"),
+    [
+        (
+            one_residual_layer,
+            {"stripe_target_latency": 0.5},
+            "stripe_target_latency 0.5: no convolution of this network",
+        ),
+        (channels_first, {}, "--learner stripe: first has no Conv2D layer of one group, channels last"),
+    ],
+)
+def test_networks_in_which_nothing_could_be_done(task, build, flags, says):
+    with pytest.raises(UsageError, match=says):
+        StripeLearner.check(StripeConfig(**flags), dataclasses.replace(task, build_model=build, pretrained=None))
 
 
 def test_a_target_below_what_has_no_stripes(task, tmp_path):
@@ -182,10 +228,8 @@ def test_a_target_below_what_has_no_stripes(task, tmp_path):
 @pytest.mark.usefixtures("last_form")
 @pytest.mark.parametrize("frozen", ["weights", "weights_and_norms"])
 def test_shape_only_training_leaves_the_weights_alone(task, tmp_path, frozen):
-    from secateur.learners.stripe import learner as module
-
     seen = {}
-    original = module.rebuild.folded
+    original = learner_module.rebuild.folded
 
     def look(model, skeletons):
         seen["kernels"] = {name: model.get_layer(name).kernel.numpy() for name in skeletons.of}
@@ -193,13 +237,13 @@ def test_shape_only_training_leaves_the_weights_alone(task, tmp_path, frozen):
         seen["skeleton"] = skeletons.of["stem"].numpy()
         return original(model, skeletons)
 
-    module.rebuild.folded = look
+    learner_module.rebuild.folded = look
     try:
         keras.utils.set_random_seed(stream_seed(open_run(tmp_path / "run"), "stripe"))
         expected = task.build_model()
         trained(task, tmp_path / "run", stripe_freeze_weights=frozen)
     finally:
-        module.rebuild.folded = original
+        learner_module.rebuild.folded = original
     assert len(seen["kernels"]) == 9
     for name, kernel in seen["kernels"].items():
         np.testing.assert_array_equal(kernel, expected.get_layer(name).kernel.numpy())

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from secateur.learners.stripe import rebuild
+from secateur.learners.stripe import ops, rebuild
 from secateur.learners.stripe.skeletons import Skeletons
 from secateur.learners.stripe.step import trained_weights
 from secateur.nets.mobilenet import mobilenet_v2
@@ -38,6 +38,17 @@ def test_a_weak_layer_does_not_take_too_much_with_it(parts, target):
     assert 0.97 * target <= skeletons.macs() / whole <= target
 
 
+def test_a_budget_below_one_stripe_of_each_layer_is_kept_to(parts):
+    """Then layers leave, whatever they take with them."""
+    _, _, skeletons = parts
+    whole = skeletons.macs()
+    one_of_each = {name: layer._replace(keeps_one=True) for name, layer in skeletons.layers.items()}
+    least = ops.method_macs(skeletons.values(), one_of_each, skeletons.others, np.inf)
+    budget = (skeletons.least_macs() + least) / 2
+    skeletons.remove_down_to(budget, 0.97 * budget)
+    assert skeletons.macs() <= budget < least < whole
+
+
 def test_the_shortest_filters_die_as_a_whole(parts):
     """As long as the kernels that they stand for, and what is dead stays dead."""
     _, _, skeletons = parts
@@ -70,6 +81,33 @@ def test_dead_blocks_leave_the_network(parts, killed):
     assert rebuild.method_params(small) == cost.params(small)
     assert not skeletons.live()["stage2_block1_conv1"].any()
     assert not skeletons.computed()["stage2_block1_conv2"].any()
+
+
+def test_joined_branches_that_cannot_both_go(randomise):
+    """Without both a convolution would read nothing but a constant, of which the next one makes a border."""
+
+    def normed(x, filters, size, name):
+        x = keras.layers.Conv2D(filters, size, padding="same", use_bias=False, name=name)(x)
+        return keras.layers.BatchNormalization()(x)
+
+    inputs = keras.Input((8, 8, 3))
+    stem = keras.layers.ReLU()(normed(inputs, 8, 3, "stem"))
+    branches = [keras.layers.ReLU()(normed(stem, 4, 3, name)) for name in ("a", "b")]
+    x = keras.layers.ReLU()(normed(keras.layers.Concatenate()(branches), 6, 1, "between"))
+    x = keras.layers.Add()([stem, normed(x, 8, 3, "last")])
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(x))
+    dense = randomise(keras.Model(inputs, keras.layers.Dense(3)(x)))
+    graph, model = ChannelGraph(dense), to_training(dense, "float32")
+    skeletons = Skeletons(graph, model, from_norms=True)
+    for name in ("a", "b"):
+        skeletons.of[name].assign(np.zeros(skeletons.of[name].shape))
+    assert graph.removable("a")
+    assert graph.removable("b")
+    assert not graph.removable("a", "b")
+    plan = rebuild.plan(graph, skeletons)
+    assert sorted(len(plan[name]) for name in ("a", "b")) == [0, 1]
+    masked, pictures = rebuild.folded(model, skeletons), np.random.default_rng(0).normal(size=(4, 8, 8, 3))
+    np.testing.assert_allclose(shrink(masked, plan)(pictures), masked(pictures), atol=1e-4)
 
 
 def test_dead_filters_are_not_read(randomise):

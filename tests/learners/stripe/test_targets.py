@@ -29,7 +29,7 @@ def test_stripes_and_filters_die_along_the_schedule(parts):
 
 
 @pytest.mark.parametrize(
-    ("widths", "reason"), [({}, "many stripes of one"), ({"stem": 1}, "the filters that died for")]
+    ("widths", "reason"), [({}, "the stripes that died"), ({"stem": 1}, "the filters that died for")]
 )
 def test_a_target_that_is_missed_is_said(parts, widths, reason):
     _, _, skeletons = parts
