@@ -2,25 +2,28 @@
 
 import functools
 import pathlib
+from collections import Counter
 from collections.abc import Callable
 
 import keras
 import numpy as np
 
 from secateur.export.forms import DENSE, GAIN, fastest_forms, milliseconds
+from secateur.learners.fbs.convolutions import plain
 from secateur.learners.fbs.layers import ChannelPruning
 from secateur.learners.fbs.patches import nb_rows
 from secateur.learners.fbs.skipping import OUTPUTS, SKIP, Value, build, formed, whole
 from secateur.learners.fbs.structure import keeps_compact, readers_of
 from secateur.pruning import cost
-from secateur.pruning.calls import Call, record
+from secateur.pruning.calls import Call, Record, record
 
 
 def fastest(model: keras.Model, folder: pathlib.Path) -> dict:
     """For each gate the form that LiteRT runs faster, its input compact where the gate before it skips.
 
-    Alone a gate cannot be judged for certain: what it saves may be lost where its outputs are put in their places. So
-    at last the network in these forms, all dense and all skipping take turns. Dense it stays but for a clear gain.
+    So too for convolutions without a gate that read what a gate makes: all of it, or only what is live. Alone a layer
+    cannot be judged for certain: what it saves may be lost where its outputs are put in their places. So at last the
+    network in these forms, all dense and all skipping take turns. Dense it stays but for a clear gain.
 
     Returns:
         As `export.forms.fastest_forms`, and "whole": {what was tried: milliseconds of the network}.
@@ -37,19 +40,21 @@ def fastest(model: keras.Model, folder: pathlib.Path) -> dict:
 
 def _fastest_alone(model: keras.Model, folder: pathlib.Path) -> dict:
     recorded = record(model)
-    gates = [call for call in recorded.calls if isinstance(call.layer, ChannelPruning)]
-    sources = {id(call.outputs[0]): call.layer.name for call in gates}
-    for call in recorded.calls:
-        if id(call.inputs[0]) in sources and keeps_compact(call):
-            sources[id(call.outputs[0])] = sources[id(call.inputs[0])]
-    readers = readers_of(recorded)
+    gates = {call.layer.name: call.layer for call in recorded.calls if isinstance(call.layer, ChannelPruning)}
+    sources = _sources(recorded)
+    readers, times = readers_of(recorded), Counter(call.layer.name for call in recorded.calls)
     found: dict = {"forms": {}, "milliseconds": {}}
-    for call in gates:
-        before = sources.get(id(call.inputs[0]))
+    for call in recorded.calls:
+        before, gated = sources.get(id(call.inputs[0])), call.layer.name in gates
+        if not gated and not (before and plain(call.layer) and times[call.layer.name] == 1):
+            continue
         compact = found["forms"].get(before, DENSE) != DENSE
-        live = _width(gates, before) if compact else None
-        stays = stays_compact(call, readers)
-        tried = (DENSE, OUTPUTS, SKIP) if compact else (DENSE, SKIP)
+        if not gated and not compact:
+            found["forms"][call.layer.name] = DENSE
+            continue
+        live = int(gates[before].nb_kept.numpy()) if compact else None
+        stays = gated and stays_compact(call, readers)
+        tried = (DENSE, OUTPUTS, SKIP) if gated and compact else (DENSE, SKIP)
         forms = {form: alone(call, form, live, stays) for form in tried}
         one = fastest_forms({call.layer.name: (call.layer.name, forms)}, folder)
         found["forms"] |= one["forms"]
@@ -57,13 +62,25 @@ def _fastest_alone(model: keras.Model, folder: pathlib.Path) -> dict:
     return found
 
 
+def _sources(recorded: Record) -> dict[int, str]:
+    """The gate whose outputs a tensor is, maybe behind layers that leave them compact."""
+    found: dict[int, str] = {}
+    for call in recorded.calls:
+        if isinstance(call.layer, ChannelPruning):
+            found[id(call.outputs[0])] = call.layer.name
+        elif id(call.inputs[0]) in found and keeps_compact(call):
+            found[id(call.outputs[0])] = found[id(call.inputs[0])]
+    return found
+
+
 def stays_compact(call: Call, readers: dict[int, list[Call]]) -> bool:
-    """Whether only gates read a call's outputs, maybe through layers that leave them compact.
+    """Whether only gates and convolutions read a call's outputs, maybe through layers that leave them compact.
 
     They may then never be put in their places.
     """
     own = readers.get(id(call.outputs[0]), [])
-    through = [isinstance(r.layer, ChannelPruning) or (keeps_compact(r) and stays_compact(r, readers)) for r in own]
+    ends = [isinstance(reader.layer, ChannelPruning) or plain(reader.layer) for reader in own]
+    through = [end or (keeps_compact(r) and stays_compact(r, readers)) for end, r in zip(ends, own, strict=True)]
     return bool(through) and all(through)
 
 
@@ -71,7 +88,9 @@ def executed_macs(model: keras.Model, forms: dict[str, str]) -> int:
     """Multiply-accumulates of one picture in these forms: predictors, convolutions, putting channels into place."""
     total, compact, recorded = 0, {}, record(model)
     for call in recorded.calls:
-        form = forms.get(call.layer.name, DENSE) if isinstance(call.layer, ChannelPruning) else None
+        gate = call.layer if isinstance(call.layer, ChannelPruning) else None
+        form = forms.get(call.layer.name, DENSE)
+        form = None if form == DENSE and not gate else form
         kept = compact.get(id(call.inputs[0]))
         if kept and form is None and keeps_compact(call):
             compact[id(call.outputs[0])] = kept
@@ -81,14 +100,13 @@ def executed_macs(model: keras.Model, forms: dict[str, str]) -> int:
         if form is None:
             total += cost.call_macs(call)
             continue
-        gate, (height, width) = call.layer, call.outputs[0].shape[1:-1]
-        nb_read, nb_made = gate.phi.shape
-        places = gate.layers[0].kernel_size[0] * gate.layers[0].kernel_size[1]
-        nb_kept = nb_made if form == DENSE else int(gate.nb_kept.numpy())
+        convolution, (height, width) = gate.layers[0] if gate else call.layer, call.outputs[0].shape[1:-1]
+        *kernel, nb_read, nb_made = convolution.kernel.shape
+        nb_kept = int(gate.nb_kept.numpy()) if gate and form != DENSE else nb_made
         read = kept if form == SKIP and kept else nb_read
-        area = width * (height if form == DENSE else nb_rows(gate.layers[0], height, width, read))
-        total += places * read * nb_kept * area + read * nb_made
-        if form != DENSE:
+        area = width * (height if form == DENSE else nb_rows(convolution, height, width, read))
+        total += int(np.prod(kernel)) * read * nb_kept * area + (read * nb_made if gate else 0)
+        if gate and form != DENSE:
             compact[id(call.outputs[0])] = nb_kept
     return total + _macs_of_places(recorded.outputs[0], compact)
 
@@ -98,12 +116,8 @@ def _macs_of_places(tensor: keras.KerasTensor, compact: dict[int, int]) -> int:
     return compact.get(id(tensor), 0) * int(np.prod(tensor.shape[1:]))
 
 
-def _width(gates: list[Call], name: str | None) -> int:
-    return next(int(call.layer.nb_kept.numpy()) for call in gates if call.layer.name == name)
-
-
 def alone(call: Call, form: str, nb_live: int | None, stays: bool = False) -> Callable[[], keras.Model]:
-    """What builds a model of one gate, from whole or compact inputs to whole outputs, or compact ones if that stays."""
+    """What builds a model of one layer, from whole or compact inputs to whole outputs, or to compact ones."""
 
     def build_alone() -> keras.Model:
         shape = call.inputs[0].shape[1:]

@@ -5,6 +5,7 @@ import math
 import pathlib
 
 from secateur.learners.fbs.layers import NORMALIZATIONS
+from secateur.learners.fbs.structure import SCOPES
 from secateur.utils.flags import check_least, check_share, option
 
 
@@ -19,6 +20,12 @@ class FbsConfig:
     )
     fbs_nb_epochs_warm_up: float | None = option(
         None, "epochs of the predictors alone, before (default: a twentieth of the fine-tuning)"
+    )
+    fbs_scope: str = option(
+        "all",
+        "gate every convolution, or only those inside a block: at an addition a channel is live where either side has "
+        "it, so gates before it skip less than they take away",
+        choices=SCOPES,
     )
     fbs_normalize: str = option(
         "sum",

@@ -20,7 +20,9 @@ SUFFIX = "_gated"
 FIRST_SPREAD = 0.1
 
 
-def gated(model: keras.Model, density: float, normalize: str, l1: float, balance: float = 0.0) -> keras.Model:
+def gated(
+    model: keras.Model, density: float, normalize: str, l1: float, balance: float = 0.0, scope: str = "all"
+) -> keras.Model:
     """The network with every convolution that can be gated and its norm inside a `ChannelPruning` of its name.
 
     At density 1 it is the same function, whatever the normalisation, until the predictors are calibrated or trained.
@@ -29,8 +31,9 @@ def gated(model: keras.Model, density: float, normalize: str, l1: float, balance
 
     Args:
         model: in training form.
+        scope: as of `structure.units`.
     """
-    pairs = units(model)
+    pairs = units(model, scope)
     norms = {norm: convolution for convolution, norm in pairs.items()}
     behind_relus = reads_nonnegative(model)
 
@@ -96,9 +99,9 @@ def gate_layers(model: keras.Model) -> list[ChannelPruning]:
     return [call.layer for call in record(model).calls if isinstance(call.layer, ChannelPruning)]
 
 
-def copied(model: keras.Model, dense: keras.Model, normalize: str) -> keras.Model:
+def copied(model: keras.Model, dense: keras.Model, normalize: str, scope: str = "all") -> keras.Model:
     """A gated network with the weights of another one, built on `dense`: for another precision, say."""
-    copy = gated(dense, 1.0, normalize, 0.0)
+    copy = gated(dense, 1.0, normalize, 0.0, scope=scope)
     for gate, source in zip(gate_layers(copy), gate_layers(model), strict=True):
         gate.set_density(source.get_config()["density"])
     copy.set_weights(model.get_weights())

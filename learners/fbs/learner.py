@@ -52,12 +52,15 @@ class FbsLearner:
     def check(config: FbsConfig, task: Task) -> None:
         """Raise a UsageError for what can be told before anything is trained."""
         network = _warm_start(config, task) or task.build_model()
-        if not structure.units(network):
+        if not structure.units(network, config.fbs_scope):
             number = sum(isinstance(call.layer, keras.layers.Conv2D) for call in record(network).calls)
             raise UsageError(
                 f"--learner fbs: none of the {number} Conv2D layers of {network.name} can be gated: one needs a "
                 "BatchNormalization that alone reads it, and no groups, dilation, unequal strides or activation of its "
                 "own; write the network so or choose another learner"
+                if not structure.units(network)
+                else f"--fbs_scope block: {network.name} has no convolution inside a block that can be gated; choose "
+                "--fbs_scope all"
             )
 
     @staticmethod
@@ -69,8 +72,8 @@ class FbsLearner:
         config, data = self.config, self.task.load_data()
         self.check(config, self.task)
         self._start = _warm_start(config, self.task) or load_pretrained(self.task)
-        training = to_training(self._start, self.run.precision, self.run.sync_bn)
-        self._model = gated.gated(training, 1.0, config.fbs_normalize, config.fbs_l1, config.fbs_balance)
+        training, scope = to_training(self._start, self.run.precision, self.run.sync_bn), config.fbs_scope
+        self._model = gated.gated(training, 1.0, config.fbs_normalize, config.fbs_l1, config.fbs_balance, scope)
         gates, plain = gated.gate_layers(self._model), [c for c in record(self._start).calls if is_plain(c.layer)]
         self.run.say(f"{len(gates)} of {len(plain)} convolutions are gated")
         self.run.stage("calibrate", lambda: self._calibrate(data), self._model.variables)
@@ -81,7 +84,7 @@ class FbsLearner:
         for density in steps:
             self._train(f"density_{density:g}", on_the_way, density, data)
         self._train("fine_tune", self.task.recipe.fine_tuning, last, data)
-        self._exact = gated.copied(self._model, to_training(self._start, "float32"), config.fbs_normalize)
+        self._exact = gated.copied(self._model, to_training(self._start, "float32"), config.fbs_normalize, scope)
         self._export(data)
         self._count(data)
         chosen = self.run.stage("forms", lambda: choice.fastest(self._exact, self.run.directory / "forms"), alone=True)

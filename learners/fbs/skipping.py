@@ -18,7 +18,7 @@ from secateur.learners.fbs.layers import ChannelPruning
 from secateur.learners.fbs.patches import product
 from secateur.learners.fbs.structure import keeps_compact
 from secateur.pruning.calls import Call, record, replaced
-from secateur.pruning.copies import call_with, new_layer, weights_of
+from secateur.pruning.copies import call_copy, call_with, new_layer, weights_of
 
 # The whole convolution times the gate; the winners' filters on all inputs; the winners' filters on the live inputs.
 # Looking up single inputs of many filters is slow where a layer is wide and its picture small.
@@ -47,7 +47,7 @@ def build(model: keras.Model, forms: dict[str, str], largest: dict[str, float] |
 
     Args:
         model: gated, float32.
-        forms: gate to its form; those that are missing are dense.
+        forms: gate to its form, and convolution without a gate to DENSE or SKIP; those that are missing are dense.
         largest: for a file in eight bits, what each gate divides by at most (`gated.divisors`): where that is so little
             that it would be rounded to 0, which is an error in LiteRT, the gate divides by a hundredth of it.
     """
@@ -59,9 +59,9 @@ def build(model: keras.Model, forms: dict[str, str], largest: dict[str, float] |
     copies: dict[str, keras.layers.Layer] = {}
     for number, call in enumerate(recorded.calls):
         arguments = [values[id(t)] for t in call.inputs]
-        if isinstance(call.layer, ChannelPruning):
-            gate, (value,) = call.layer, arguments
-            made = [formed(gate, value, forms.get(gate.name, DENSE), least.get(gate.name, 0.0))]
+        form = forms.get(call.layer.name, DENSE)
+        if isinstance(call.layer, ChannelPruning) or form != DENSE:
+            made = [formed(call.layer, arguments[0], form, least.get(call.layer.name, 0.0))]
         else:
             if call.layer.name not in copies:
                 copies[call.layer.name] = new_layer(call.layer)
@@ -89,11 +89,37 @@ def whole(value: Value, name: str) -> Any:
     return ops.reshape(ops.matmul(flat, rows), (1, shape[1], shape[2], value.nb_channels))
 
 
-def formed(gate: ChannelPruning, value: Value, form: str, least: float = 0.0) -> Value:
-    """A gate in a form; compact outputs unless it is dense. `least` as of `normalized`."""
+def formed(layer: ChannelPruning | keras.layers.Conv2D, value: Value, form: str, least: float = 0.0) -> Value:
+    """A gate, or a convolution without one, in a form.
+
+    Args:
+        layer: a convolution is `plain`.
+        least: as of `normalized`.
+
+    Returns:
+        Of a gate that is not dense compact outputs, else whole ones.
+    """
+    if isinstance(layer, keras.layers.Conv2D):
+        dense = form == DENSE or value.winners is None
+        return Value(call_copy(layer, whole(value, layer.name)) if dense else reading(layer, value))
     if form == DENSE:
-        return Value(multiplied(gate, whole(value, gate.name), least))
-    return skipped(gate, Value(whole(value, f"{gate.name}_inputs")) if form == OUTPUTS else value, least)
+        return Value(multiplied(layer, whole(value, layer.name), least))
+    return skipped(layer, Value(whole(value, f"{layer.name}_inputs")) if form == OUTPUTS else value, least)
+
+
+def reading(convolution: keras.layers.Conv2D, value: Value) -> Any:
+    """All filters of a convolution without a gate, on the live inputs alone, [1, H, W, C]."""
+    kernel = convolution.kernel.numpy()
+    nb_read, nb_made = kernel.shape[2:]
+    # What all filters have for one input lies side by side, so a row for each input.
+    rows = kernel.transpose(2, 0, 1, 3).reshape(nb_read, -1)
+    found = _table(rows, value.winners, f"{convolution.name}_filters")
+    found = ops.reshape(found, (value.tensor.shape[-1], -1, nb_made))
+    columns = ops.reshape(ops.transpose(found, (1, 0, 2)), (1, -1, nb_made))
+    outputs, height, width = product(convolution, value.tensor, columns)
+    if convolution.use_bias:
+        outputs = ops.add(outputs, convolution.bias.numpy())
+    return ops.reshape(outputs, (1, height, width, nb_made))
 
 
 def skipped(gate: ChannelPruning, value: Value, least: float) -> Value:

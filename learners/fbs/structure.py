@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from secateur.learners.fbs.convolutions import plain
-from secateur.pruning import rules
+from secateur.pruning import ChannelGraph, rules
 from secateur.pruning.calls import Call, Record, record
 
 layers = keras.layers
@@ -15,13 +15,20 @@ PASS_SIGNS = (layers.Add, layers.Concatenate, layers.MaxPooling2D, layers.Averag
 PASS_SIGNS += (layers.Dropout, layers.SpatialDropout2D)
 
 
-def units(model: keras.Model) -> dict[str, str]:
+SCOPES = ("all", "block")
+
+
+def units(model: keras.Model, scope: str = "all") -> dict[str, str]:
     """The norm that each convolution is followed by, for those that can be gated.
 
     They are plain and used once, and one norm, used once too, is all that reads them: what the gate switches off is
     then in nobody else's sight.
+
+    Args:
+        scope: all of them, or only those inside a block, whose channels no addition mixes with others.
     """
     recorded = record(model)
+    outside = _passing_adds(model) if scope == "block" else set()
     times = Counter(call.layer.name for call in recorded.calls)
     readers, ends = readers_of(recorded), {id(tensor) for tensor in recorded.outputs}
     found = {}
@@ -29,9 +36,15 @@ def units(model: keras.Model) -> dict[str, str]:
         behind = [reader.layer for reader in readers.get(id(call.outputs[0]), ())]
         if len(behind) != 1 or id(call.outputs[0]) in ends or not _pair(call.layer, behind[0]):
             continue
+        if call.layer.name in outside:
+            continue
         if times[call.layer.name] == times[behind[0].name] == 1:
             found[call.layer.name] = behind[0].name
     return found
+
+
+def _passing_adds(model: keras.Model) -> set[str]:
+    return {name for group in ChannelGraph(model).groups.values() if group.passes_add for name in group.producers}
 
 
 def _pair(convolution: keras.layers.Layer, norm: keras.layers.Layer) -> bool:

@@ -76,6 +76,51 @@ def test_each_form_in_int8_is_the_network_within_its_tolerance(model, tmp_path, 
     assert check_equivalence("int8", expected, found, int8.tolerance, int8.quantile) <= int8.tolerance
 
 
+@pytest.fixture
+def inside(randomise):
+    """A block whose first convolution alone is gated, with a stride and a bias behind it."""
+    inputs = keras.Input((7, 7, 8))
+    x = keras.layers.ReLU()(conv_norm(inputs, 12, 3, 1, "first"))
+    x = keras.layers.Conv2D(8, 3, strides=2, padding="same", name="second")(x)
+    x = keras.layers.Add()([x, keras.layers.Conv2D(8, 1, strides=2, name="shortcut")(inputs)])
+    outputs = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x))
+    model = gated.gated(randomise(keras.Model(inputs, outputs)), 0.25, "sum", 0.0, scope="block")
+    for gate in gated.gate_layers(model):
+        gate.phi.assign(np.random.default_rng(2).normal(0, 0.5, gate.phi.shape))
+    return model
+
+
+@pytest.mark.parametrize("first", [DENSE, SKIP])
+def test_a_convolution_without_a_gate_reads_what_is_live(inside, tmp_path, first):
+    picture = np.random.default_rng(1).uniform(0, 255, (1, 7, 7, 8)).astype(np.float32)
+    built = skipping.build(inside, {"first_gated": first, "second": SKIP})
+    np.testing.assert_allclose(built(picture), inside(np.repeat(picture, 2, 0))[:1], rtol=1e-4, atol=1e-3)
+    save_tflite(built, tmp_path / "built.tflite")
+    logits = LiteModel(tmp_path / "built.tflite").predict(picture)
+    np.testing.assert_allclose(logits, built(picture), rtol=1e-4, atol=1e-3)
+
+
+def test_what_it_then_executes(inside):
+    """3 of 12 channels at 49 places of 9 x 8, their predictor, then 8 at 16 places of 9 x 3, the shortcut, the end."""
+    rest = 16 * 8 * 8 + 8 * 3
+    read = choice.executed_macs(inside, {"first_gated": SKIP, "second": SKIP})
+    assert read == 49 * 72 * 3 + 8 * 12 + 16 * 9 * 3 * 8 + rest
+    put_in_place = choice.executed_macs(inside, {"first_gated": SKIP, "second": DENSE})
+    assert put_in_place == 49 * 72 * 3 + 8 * 12 + 49 * 3 * 12 + 16 * 9 * 12 * 8 + rest
+
+
+@pytest.mark.parametrize("liked", [SKIP, DENSE])
+def test_how_it_reads_is_measured_where_the_gate_skips(inside, tmp_path, monkeypatch, liked):
+    def clock(files, **settings):
+        return {name: Latency(0.5 if name == liked else 1.0, 0, 0, 1, 1) for name in files}
+
+    monkeypatch.setattr(forms, "measure", clock)
+    found = choice.fastest(inside, tmp_path)
+    assert found["forms"] == {"first_gated": liked, "second": liked}
+    # Behind a dense gate nothing is compact, and there is no choice.
+    assert set(found["milliseconds"]) == ({"first_gated", "second"} if liked == SKIP else {"first_gated"})
+
+
 def test_whatever_is_fastest_is_built_and_is_the_network(model, tmp_path, monkeypatch):
     """By a clock that dislikes the dense form; all files are really written and run."""
     order = [OUTPUTS, SKIP, DENSE]

@@ -47,6 +47,20 @@ def test_the_stages_and_what_they_leave(task, tmp_path, precision, normalize):
 
 
 @pytest.mark.usefixtures("last_form")
+def test_gates_may_be_inside_blocks_alone(task, tmp_path):
+    """The second convolution of a block has none, and reads in the file what the gate before it left."""
+    learner = trained(task, tmp_path / "run", fbs_density=0.25, fbs_scope="block")
+    facts = learner.evaluate()
+    assert set(facts["dynamic_share"]) == {f"stage{k}_block1_conv1_gated" for k in (1, 2, 3)}
+    assert set(facts["forms"]) == {f"stage{k}_block1_{name}" for k in (1, 2, 3) for name in ("conv1_gated", "conv2")}
+    counted = facts["layers"]["stage3_block1_conv2"]
+    assert counted["macs"] == pytest.approx(0.25 * counted["dense_macs"])
+    picture = task.load_data().test_images[:1].astype(np.float32)
+    expected = np.asarray(learner.export()(picture, training=False))
+    np.testing.assert_allclose(learner.export_lite()(picture), expected, atol=1e-3 * np.abs(expected).max())
+
+
+@pytest.mark.usefixtures("last_form")
 def test_the_warm_up_trains_the_predictors_alone(task, tmp_path):
     task = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, nb_epochs_ft=0))
     learner = trained(task, tmp_path / "run", fbs_density=1.0, fbs_nb_epochs_warm_up=2.0, fbs_nb_epochs_step=0.0)
@@ -123,6 +137,21 @@ def test_a_network_without_norms_cannot_be_gated(task, tmp_path):
     with pytest.raises(UsageError, match=message):
         FbsLearner.check(FbsConfig(), dataclasses.replace(task, build_model=plain))
     assert FbsLearner.check(FbsConfig(), task) is None
+
+
+def test_a_network_without_blocks_that_is_to_be_gated_inside_them(task):
+    def mixed() -> keras.Model:
+        inputs = keras.Input((8, 8, 1))
+        x = keras.layers.BatchNormalization()(keras.layers.Conv2D(1, 3, padding="same")(inputs))
+        x = keras.layers.GlobalAveragePooling2D()(keras.layers.Add()([x, inputs]))
+        return keras.Model(inputs, keras.layers.Dense(3)(x), name="mixed")
+
+    task = dataclasses.replace(task, build_model=mixed)
+    assert FbsLearner.check(FbsConfig(), task) is None
+    with pytest.raises(
+        UsageError, match="mixed has no convolution inside a block that can be gated; choose --fbs_scope"
+    ):
+        FbsLearner.check(FbsConfig(fbs_scope="block"), task)
 
 
 @pytest.mark.parametrize("shape", [{"size": 9}, {"nb_classes": 2}, {"nb_classes": 4}])

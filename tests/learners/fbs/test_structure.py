@@ -2,6 +2,7 @@ import keras
 import pytest
 
 from secateur.learners.fbs import structure
+from secateur.nets.resnet import resnet
 from secateur.pruning.calls import record
 
 layers = keras.layers
@@ -81,6 +82,14 @@ def test_what_may_see_the_winners_only(layer, passes):
     inputs = keras.Input((8, 8, 4))
     (call,) = record(keras.Model(inputs, layer(inputs))).calls
     assert structure.keeps_compact(call) is passes
+
+
+def test_inside_a_block_is_what_no_addition_mixes():
+    model = resnet((8, 8, 1), 3, 8, (4, 6, 8))
+    everywhere, inside = structure.units(model), structure.units(model, "block")
+    assert list(inside) == [f"stage{k}_block1_conv1" for k in (1, 2, 3)]
+    assert inside.items() < everywhere.items()
+    assert {"stem", "stage1_block1_conv2", "stage2_block1_shortcut"} <= everywhere.keys() - inside.keys()
 
 
 def test_zeros_stay_zeros_but_for_an_offset():
