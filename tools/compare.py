@@ -57,6 +57,14 @@ def main() -> None:
     print(markdown(rows))
 
 
+def read(path: pathlib.Path) -> dict:
+    """A result. Not by `export.read_result`, as importing that takes longer than all the rest."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        sys.exit(f"error: {path} is no readable result ({error}): name the folders of finished runs")
+
+
 def rows_of(runs: Sequence[pathlib.Path]) -> dict[str, dict]:
     """Name to the row of result.json: each pruned model, and each dense one that they began with, once.
 
@@ -69,7 +77,7 @@ def rows_of(runs: Sequence[pathlib.Path]) -> dict[str, dict]:
     found: dict[str, dict] = {}
     known = set()
     for name, run in names_of(runs).items():
-        result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+        result = read(run / "result.json")
         row = result["dense"]
         common = {"dense_ms": row["latency_ms"]["median"], "cpu": result["machine"]["cpu"]}
         scores = (result["task"], row["accuracy"], row["top5"], round(row["loss"], 6))
@@ -102,7 +110,7 @@ def _shown(value: object) -> str:
 
 
 def markdown(rows: Mapping[str, Mapping]) -> str:
-    lines = [[_shown(cell) for cell in line] for line in cells(rows)]
+    lines = [[_shown(cell).replace("|", "\\|") for cell in line] for line in cells(rows)]
     lines.insert(1, ["---"] * len(lines[0]))
     return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), *remarks(rows)]) + "\n"
 

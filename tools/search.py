@@ -7,14 +7,15 @@ whose training lags behind the others is stopped; where it does not, none is, as
 The study lies in --study (SQLite): the same command goes on where it stopped, in the middle of a trial too, several of
 them at once share the work, and --workers carries out several trials. A run that fails is a failed trial; three in a
 row end the search. Script, learner and budget make a study of their own, whose runs lie beside the database
-in <study>.runs/<script>_<learner>_<budget>. What follows -- is passed to every run. With --vary one chooses what is
-varied: NAME=LOW:HIGH, NAME=LOW:HIGH:log, NAME=LOW:HIGH:int, NAME=A|B|C.
+in <study>.runs/<script>_<learner>_<budget>. What follows -- is passed to every run of a study, the same to all.
+With --vary one chooses what is varied: NAME=LOW:HIGH, NAME=LOW:HIGH:log, NAME=LOW:HIGH:int, NAME=A|B|C.
 """
 
 import argparse
 import contextlib
 import functools
 import pathlib
+import shlex
 import signal
 import sys
 import threading
@@ -38,6 +39,7 @@ def main() -> None:
     study = opened(args.study, " ".join(names), (args.learner, kind) in TARGETS)
     if folder.exists() and not study.trials:
         sys.exit(f"error: {folder} holds runs that {args.study} does not know: remove it, or name another --study")
+    check_alike(study, passed, args.study)
     run = Runs(args.script, args.learner, kind, share, passed, folder, args.study.parent / "models")
     space = [parsed(text) for text in args.vary or SPACES[args.learner]]
     take_up(study)
@@ -98,6 +100,18 @@ def opened(path: pathlib.Path, name: str, meets_budget: bool) -> optuna.Study:
         load_if_exists=True,
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4) if meets_budget else optuna.pruners.NopPruner(),
     )
+
+
+def check_alike(study: optuna.Study, passed: list[str], path: pathlib.Path) -> None:
+    """Exit where the study's trials were carried out with other flags: they would not compare."""
+    before = study.user_attrs.get("passed", passed)
+    if before != passed:
+        sys.exit(
+            f"error: the trials of {study.study_name} in {path} were carried out with "
+            f"{shlex.join(before) or 'nothing'} behind --, not with {shlex.join(passed) or 'nothing'}: pass the same, "
+            "or name another --study"
+        )
+    study.set_user_attr("passed", passed)
 
 
 def take_up(study: optuna.Study) -> None:

@@ -46,6 +46,12 @@ def test_a_folder_without_a_result_is_named(tool, tmp_path, monkeypatch):
         call(tool, monkeypatch, tmp_path)
 
 
+def test_a_damaged_result_is_named(tool, tmp_path, monkeypatch):
+    (tmp_path / "result.json").write_text('{"dense": ')
+    with pytest.raises(SystemExit, match=f"{tmp_path}/result.json is no readable result"):
+        call(tool, monkeypatch, tmp_path)
+
+
 def copied(run, folder, **dense):
     """A run as it would lie in another folder, of another dense model."""
     folder.mkdir(parents=True)
@@ -59,6 +65,13 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(tool, tmp_path):
     here, there, other = (copied(RUNS[0], tmp_path / name) for name in ("here/run", "there/run", "there/other"))
     rows = tool.rows_of([here, there, other, there])
     assert list(rows)[1:] == ["here/run", "there/run", "other"]
+
+
+def test_a_name_with_a_bar_in_it_is_one_cell(tool, tmp_path):
+    text = tool.markdown(tool.rows_of([copied(RUNS[0], tmp_path / "a|b")]))
+    head, _, _, pruned = text.splitlines()
+    assert "| a\\|b |" in pruned
+    assert pruned.replace("\\|", "").count("|") == head.count("|")
 
 
 def test_times_of_several_processors_are_shares_of_the_dense_ones(tool, tmp_path):

@@ -64,6 +64,16 @@ def test_a_study_goes_on_and_says_what_is_best_within_the_budget(search, tmp_pat
     assert "1 trials finished, 0 stopped early, 0 within" in capsys.readouterr().out
 
 
+def test_other_flags_for_the_runs_of_a_study_are_refused(search, tmp_path, monkeypatch):
+    call(search, monkeypatch, *flags(tmp_path), "--vary=x=0.5:0.9", "--", "--nb_epochs_ft=3")
+    call(search, monkeypatch, *flags(tmp_path, trials=2), "--vary=x=0.5:0.9", "--", "--nb_epochs_ft=3")
+    with pytest.raises(
+        SystemExit, match=r"were carried out with --nb_epochs_ft=3 behind --, not with nothing: pass the"
+    ):
+        call(search, monkeypatch, *flags(tmp_path, trials=3), "--vary=x=0.5:0.9")
+    assert len(trials_of(tmp_path)) == 2
+
+
 def test_each_trial_ends_with_a_line(search, tmp_path, monkeypatch, capsys):
     call(search, monkeypatch, *flags(tmp_path, trials=2), "--vary=x=0.5:0.9")
     lines = [line for line in capsys.readouterr().err.splitlines() if " of 2: " in line]
