@@ -85,7 +85,8 @@ def write_page(
 def _verdict(result: Mapping) -> str:
     """What a reader wants to know first."""
     if "pruned" not in result:
-        return f"<p>{100 * result['dense']['accuracy']:.2f} % of the test pictures right.</p>"
+        data = html.escape(result["data"]["name"])
+        return f"<p>{100 * result['dense']['accuracy']:.2f} % of the pictures right that it is tested on ({data}).</p>"
     dense, pruned = result["dense"], result["pruned"]
     lost = 100 * (dense["accuracy"] - pruned["accuracy"])
     fewer = f"{dense['macs'] / pruned['macs']:.2f} times fewer multiply-accumulates"
@@ -95,7 +96,7 @@ def _verdict(result: Mapping) -> str:
             f"({dense['macs'] / pruned['macs']:.2f} as the file executes them)"
         )
     faster = dense["latency_ms"]["median"] / pruned["latency_ms"]["median"]
-    change = f"{lost:.2f} points lost" if lost > 0 else f"{-lost:.2f} points gained"
+    change = f"{abs(lost):.2f} points {'lost' if lost > 0 else 'gained'}" if round(lost, 2) else "no point lost"
     return f"<p><strong>{fewer}, {faster:.2f} times as fast, {change}.</strong></p>"
 
 

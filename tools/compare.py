@@ -80,7 +80,8 @@ def rows_of(runs: Sequence[pathlib.Path]) -> dict[str, dict]:
         result = read(run / "result.json")
         row = result["dense"]
         common = {"dense_ms": row["latency_ms"]["median"], "cpu": result["machine"]["cpu"]}
-        scores = (result["task"], row["accuracy"], row["top5"], round(row["loss"], 6))
+        common["data"] = result["data"]["name"]
+        scores = (result["task"], common["data"], row["accuracy"], row["top5"], round(row["loss"], 6))
         if scores not in known:
             known.add(scores)
             own = f"{result['task']}, dense, {100 * row['accuracy']:.2f} %"
@@ -116,16 +117,32 @@ def markdown(rows: Mapping[str, Mapping]) -> str:
 
 
 def remarks(rows: Mapping[str, Mapping]) -> list[str]:
-    """What a reader has to know of the times."""
-    cpus = sorted({row["cpu"] for row in rows.values()})
-    if len(cpus) == 1:
-        return []
-    return ["", f"Timed on several processors ({', '.join(cpus)}): milliseconds do not compare, shares roughly do."]
+    """What a reader has to know of the figures, in paragraphs."""
+    found = []
+    if len(data := _values(rows, "data")) > 1:
+        found.append(f"Of several data ({', '.join(data)}): accuracies do not compare.")
+    if len(cpus := _values(rows, "cpu")) > 1:
+        found.append(
+            f"Timed on several processors ({', '.join(cpus)}): milliseconds do not compare, shares roughly do."
+        )
+    if _counted(rows):
+        found.append("MACs are those of a learner's own count where it has one; the file executes what stands behind.")
+    return [line for remark in found for line in ("", remark)]
+
+
+def _values(rows: Mapping[str, Mapping], key: str) -> list[str]:
+    return sorted({row[key] for row in rows.values()})
+
+
+def _counted(rows: Mapping[str, Mapping]) -> bool:
+    """Whether any row has MACs by the learner's own count."""
+    return any("macs_method" in row for row in rows.values())
 
 
 def comma_separated(rows: Mapping[str, Mapping]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(cells(rows))
+    lines = [["" if cell != cell else cell for cell in line] for line in cells(rows)]
+    csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()
 
 
@@ -133,9 +150,11 @@ def page(rows: Mapping[str, Mapping]) -> str:
     head, *body = [[html.escape(_shown(cell)) for cell in line] for line in cells(rows)]
     table = "".join(f"<th>{cell}</th>" for cell in head)
     table += "".join("<tr><th>" + "<td>".join(line) for line in body)
+    costs = ["MACs, M", "MACs executed, M"] if _counted(rows) else ["MACs, M"]
+    costs.append(OF_DENSE if len(_values(rows, "cpu")) > 1 else "LiteRT, ms")
     pictures = "".join(
         "<div>" + scatter_svg(f"Accuracy over {name}", _points(rows, name), name, "accuracy, %") + "</div>"
-        for name in ("MACs, M", OF_DENSE if remarks(rows) else "LiteRT, ms")
+        for name in costs
     )
     pictures += f"<p>{html.escape(' '.join(remarks(rows)))}</p>"
     return (

@@ -2,13 +2,14 @@
 
     .venv/bin/python tools/search.py nets/resnet_at_digits_run.py --learner chn-pruned --budget macs=0.5 --trials 12
 
-Every trial is a run of the script with --enbl_trn_val_split. Where the learner meets the budget by itself, a trial
-whose training lags behind the others is stopped; where it does not, none is, as those over the budget would be ahead.
+Every trial is a run of the script with --enbl_trn_val_split. Where the learner takes the budget of MACs itself, a trial
+whose training lags behind the others is stopped; else none is, as those over the budget would be ahead.
 The study lies in --study (SQLite): the same command goes on where it stopped, in the middle of a trial too, several of
 them at once share the work, and --workers carries out several trials. A run that fails is a failed trial; three in a
 row end the search. Script, learner and budget make a study of their own, whose runs lie beside the database
-in <study>.runs/<script>_<learner>_<budget>. What follows -- is passed to every run of a study, the same to all.
-With --vary one chooses what is varied: NAME=LOW:HIGH, NAME=LOW:HIGH:log, NAME=LOW:HIGH:int, NAME=A|B|C.
+in <study>.runs/<script>_<learner>_<budget>. With --vary one chooses what is varied, and what follows -- is passed to
+every run; both stay the same in a study. Forms of --vary: NAME=LOW:HIGH, NAME=LOW:HIGH:log, NAME=LOW:HIGH:int,
+NAME=A|B|C.
 """
 
 import argparse
@@ -36,12 +37,13 @@ def main() -> None:
     kind, share = args.budget
     names = (pathlib.Path(args.script).stem, args.learner, f"{kind}={share:g}")
     folder = args.study.with_name(f"{args.study.name}.runs") / "_".join(names).replace("=", "_")
-    study = opened(args.study, " ".join(names), (args.learner, kind) in TARGETS)
+    study = opened(args.study, " ".join(names), kind == "macs" and (args.learner, kind) in TARGETS)
     if folder.exists() and not study.trials:
         sys.exit(f"error: {folder} holds runs that {args.study} does not know: remove it, or name another --study")
-    check_alike(study, passed, args.study)
     run = Runs(args.script, args.learner, kind, share, passed, folder, args.study.parent / "models")
-    space = [parsed(text) for text in args.vary or SPACES[args.learner]]
+    varied = args.vary or SPACES[args.learner]
+    space = [parsed(text) for text in varied]
+    check_alike(study, [*varied, "--", *passed], args.study)
     take_up(study)
     try:
         with stopping(run.stop):
@@ -52,10 +54,12 @@ def main() -> None:
                 catch=RunFailed,
                 callbacks=[functools.partial(after_trial, args.trials)],
             )
-    except SearchStopped as reason:
-        sys.exit(str(reason))
+    except SearchStopped:
+        pass
     finally:
         print(summary(study))
+    if run.reason:
+        sys.exit(run.reason)
 
 
 def arguments() -> tuple[argparse.Namespace, list[str]]:
@@ -102,16 +106,15 @@ def opened(path: pathlib.Path, name: str, meets_budget: bool) -> optuna.Study:
     )
 
 
-def check_alike(study: optuna.Study, passed: list[str], path: pathlib.Path) -> None:
-    """Exit where the study's trials were carried out with other flags: they would not compare."""
-    before = study.user_attrs.get("passed", passed)
-    if before != passed:
+def check_alike(study: optuna.Study, settings: list[str], path: pathlib.Path) -> None:
+    """Exit where the study's trials varied other settings or were passed other flags: they would not compare."""
+    before = study.user_attrs.get("settings", settings)
+    if before != settings:
         sys.exit(
-            f"error: the trials of {study.study_name} in {path} were carried out with "
-            f"{shlex.join(before) or 'nothing'} behind --, not with {shlex.join(passed) or 'nothing'}: pass the same, "
-            "or name another --study"
+            f"error: {study.study_name} in {path} has trials with {shlex.join(before)}, not with "
+            f"{shlex.join(settings)} (--vary, and what follows --): leave both as they were, or name another --study"
         )
-    study.set_user_attr("passed", passed)
+    study.set_user_attr("settings", settings)
 
 
 def take_up(study: optuna.Study) -> None:
@@ -161,12 +164,14 @@ def after_trial(nb_trials: int, study: optuna.Study, trial: optuna.trial.FrozenT
 
 
 def summary(study: optuna.Study) -> str:
-    """The trials within the budget, best first."""
+    """The trials within the budget, best first; if there is none, those that come nearest."""
     done = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
     within = sorted((t for t in done if t.constraints["budget"] <= 0), key=lambda t: -t.value)
+    shown = within or sorted(done, key=lambda t: t.constraints["budget"])
     stopped = sum(trial.state == TrialState.PRUNED for trial in study.trials)
-    lines = [f"{len(done)} trials finished, {stopped} stopped early, {len(within)} within the budget (best first)"]
-    for trial in within[:5]:
+    lines = [f"{len(done)} trials finished, {stopped} stopped early, {len(within)} within the budget"]
+    lines[0] += f" ({'best' if within else 'nearest'} first)" if done else ""
+    for trial in shown[:5]:
         values = " ".join(f"--{name} {value}" for name, value in trial.params.items())
         used, lost = trial.user_attrs["used"], trial.user_attrs["lost"]
         lines.append(f"{100 * trial.value:.2f} % ({100 * lost:.2f} points lost) at {used:.3f} of the cost: {values}")

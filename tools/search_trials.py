@@ -23,7 +23,7 @@ SPACES = {
     "stripe": ["lrn_rate_ft=0.005:0.2:log", "stripe_sr=1e-6:1e-3:log", "stripe_ramp=0.3:0.8"],
     "fbs": ["lrn_rate_ft=0.005:0.2:log", "fbs_density=0.4:0.8", "fbs_normalize=paper|sum"],
 }
-# The flag of a learner that takes such a budget itself, and so always meets it.
+# The flag of a learner that takes such a budget itself: one of MACs it meets, one of time as far as the clock allows.
 TARGETS = {
     ("chn-pruned", "macs"): "chn_target_macs",
     ("chn-pruned", "latency"): "chn_target_latency",
@@ -74,15 +74,16 @@ def parsed(text: str) -> tuple[str, Callable[[optuna.Trial], object]]:
         return name, lambda trial: trial.suggest_categorical(name, values.split("|"))
     try:
         first, second, *how = values.split(":")
-        if how == ["int"]:
-            least, most = int(first), int(second)
-            return name, lambda trial: trial.suggest_int(name, least, most)
-        if how not in ([], ["log"]):
-            raise ValueError(how)
-        low, high = float(first), float(second)
-        return name, lambda trial: trial.suggest_float(name, low, high, log=how == ["log"])
+        low, high = (int if how == ["int"] else float)(first), (int if how == ["int"] else float)(second)
+        if how not in ([], ["log"], ["int"]) or not low <= high or (how == ["log"] and low <= 0):
+            raise ValueError(values)
     except ValueError:
-        sys.exit(f"error: --vary {text}: must be NAME=LOW:HIGH, with :log or :int behind it, or NAME=A|B|C")
+        sys.exit(
+            f"error: --vary {text}: must be NAME=LOW:HIGH, with :log (LOW above 0) or :int behind it, or NAME=A|B|C"
+        )
+    if how == ["int"]:
+        return name, lambda trial: trial.suggest_int(name, low, high)
+    return name, lambda trial: trial.suggest_float(name, low, high, log=how == ["log"])
 
 
 class Runs:
@@ -97,6 +98,7 @@ class Runs:
 
     Attributes:
         stop: once it is set, the runs write a checkpoint and end.
+        reason: why the search ended early, "" if it did not.
     """
 
     def __init__(
@@ -109,7 +111,7 @@ class Runs:
         folder: pathlib.Path,
         models: pathlib.Path,
     ):
-        self.stop, self._failures = threading.Event(), 0
+        self.stop, self.reason, self._failures = threading.Event(), "", 0
         self._kind, self._most, self._folder = kind, share + TOLERANCES[kind], folder
         self._stage = LAST_STAGES.get(learner, "fine_tune")
         target = [f"--{TARGETS[learner, kind]}={share}"] if (learner, kind) in TARGETS else []
@@ -150,6 +152,7 @@ class Runs:
                     reported = step
                     trial.report(accuracy, step)
                 if reported and trial.should_prune():
+                    self._failures = 0
                     raise optuna.TrialPruned
         finally:
             if process.poll() is None:
@@ -158,14 +161,18 @@ class Runs:
 
     def _fail(self, trial: optuna.Trial, code: int, reason: str) -> None:
         if code in STOPPED:
-            self.stop.set()
-            raise SearchStopped("stopped: the same command goes on")
+            self._end(self.reason or "stopped: the same command goes on")
         trial.set_user_attr("failed", reason)
         self._failures += 1
         if code == REFUSED or self._failures == MOST_FAILURES:
-            self.stop.set()
-            raise SearchStopped(f"error: {reason}")
+            self._end(f"error: {reason}")
         raise RunFailed(reason)
+
+    def _end(self, reason: str) -> None:
+        # Kept too, as Optuna loses what the last of several trials at the same time raise.
+        self.reason = reason
+        self.stop.set()
+        raise SearchStopped(reason)
 
     def _kept(self, trial: optuna.Trial, logs: pathlib.Path) -> float:
         results = [json.loads(path.read_text()) for path in sorted(logs.glob("*/result.json"))]

@@ -45,10 +45,3 @@ def test_committed_models_are_those_that_were_measured(path):
     assert path.with_name("command").is_file()
     assert ChannelGraph(model).groups
     assert str(pathlib.Path.home()) not in path.read_text()
-
-
-def test_the_files_that_it_names_exist():
-    text = (ROOT / "README.md").read_text()
-    for name in ("docs/own_model.md", "docs/learners.md", "CONTRIBUTING.md", "CHANGELOG.md", "path.conf.template"):
-        assert name in text
-        assert (ROOT / name).is_file()

@@ -67,6 +67,34 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(tool, tmp_path):
     assert list(rows)[1:] == ["here/run", "there/run", "other"]
 
 
+def test_what_does_not_compare_is_said(tool, tmp_path):
+    """Held-out pictures beside test pictures; MACs of a method's own count, which get a picture more."""
+    first, second = (copied(RUNS[0], tmp_path / name) for name in ("first", "second"))
+    result = json.loads((second / "result.json").read_text())
+    name, own = result["data"]["name"], result["pruned"]
+    result["data"]["name"], own["macs_method"] = f"{name}, held out", own["macs"] / 2
+    (second / "result.json").write_text(json.dumps(result))
+    rows = tool.rows_of([first, second])
+    assert len(rows) == 4
+    assert f"Of several data ({name}, {name}, held out): accuracies do not compare." in tool.markdown(rows)
+    assert "MACs are those of a learner's own count where it has one" in tool.markdown(rows)
+    assert tool.page(rows).count("<svg") == 3
+    assert "several data" not in tool.markdown(tool.rows_of([first]))
+
+
+def test_a_name_is_shown_as_it_is(tool, tmp_path):
+    text = tool.page(tool.rows_of([copied(RUNS[0], tmp_path / "<b>&c")]))
+    assert "&lt;b&gt;&amp;c" in text
+    assert "<b>" not in text
+
+
+def test_what_is_missing_is_blank(tool, tmp_path):
+    run = copied(RUNS[0], tmp_path / "run")
+    assert json.loads((run / "result.json").read_text()).get("int8") is None
+    _, dense, pruned = csv.reader(tool.comma_separated(tool.rows_of([run])).splitlines())
+    assert dense[-2:] == pruned[-2:] == ["", ""]
+
+
 def test_a_name_with_a_bar_in_it_is_one_cell(tool, tmp_path):
     text = tool.markdown(tool.rows_of([copied(RUNS[0], tmp_path / "a|b")]))
     head, _, _, pruned = text.splitlines()

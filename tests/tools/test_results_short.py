@@ -22,9 +22,10 @@ def rows(tmp_path):
     results = {
         "net": result(None),
         "net_a": result(0.89, scratch={"accuracy": 0.86, "top5": 0.95}, int8=int8),
-        "net_a_seed1": result(0.87),
+        "net_a_seed1": result(0.87),  # and of another shape
         "net_b": result(0.9),
     }
+    results["net_a_seed1"]["pruned"] |= {"macs": 1e6, "params": 500, "latency_ms": {"median": 1.0}}
     results["net_b"]["pruned"] |= {"macs_method": 1e6, "params_method": 1000}
     entries = [
         {"label": "Net", "run": "net"},
@@ -52,7 +53,7 @@ def test_a_control_has_its_accuracy_alone(rows):
 
 def test_seeds_are_averaged(rows):
     assert rows[4][1] == "88.00 (87.00 to 89.00, 2 seeds)"
-    assert rows[4][3:] == ["2.00 (3.00)", "2.0 (2.00)", "1.5 (2.00)", "1.250 (1.60), Xeon", "88.00; 0.500; 2", "2"]
+    assert rows[4][3:] == ["2.00 (3.00)", "1.5 (3.00)", "1.0 (4.00)", "1.125 (1.80), Xeon", "88.00; 0.500; 2", "2"]
 
 
 def test_a_methods_own_count_stands_beside_what_is_executed(rows):

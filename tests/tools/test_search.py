@@ -59,19 +59,35 @@ def test_a_study_goes_on_and_says_what_is_best_within_the_budget(search, tmp_pat
         assert f"{nb_trials} trials finished, 0 stopped early, {nb_trials} within" in capsys.readouterr().out
     values = [trial.value for trial in trials_of(tmp_path)]
     assert len(values) == 3
-    # What is over the budget does not count, however accurate.
+    # What is over the budget does not count, however accurate; it is shown where nothing else is.
     call(search, monkeypatch, *flags(tmp_path, budget="macs=0.4"), "--vary=x=0.5:0.9")
-    assert "1 trials finished, 0 stopped early, 0 within" in capsys.readouterr().out
+    head, nearest = capsys.readouterr().out.splitlines()
+    assert head == "1 trials finished, 0 stopped early, 0 within the budget (nearest first)"
+    assert "at 0.500 of the cost: --x" in nearest
 
 
-def test_other_flags_for_the_runs_of_a_study_are_refused(search, tmp_path, monkeypatch):
+def test_a_study_keeps_its_flags_and_what_it_varies(search, tmp_path, monkeypatch):
     call(search, monkeypatch, *flags(tmp_path), "--vary=x=0.5:0.9", "--", "--nb_epochs_ft=3")
     call(search, monkeypatch, *flags(tmp_path, trials=2), "--vary=x=0.5:0.9", "--", "--nb_epochs_ft=3")
-    with pytest.raises(
-        SystemExit, match=r"were carried out with --nb_epochs_ft=3 behind --, not with nothing: pass the"
-    ):
-        call(search, monkeypatch, *flags(tmp_path, trials=3), "--vary=x=0.5:0.9")
+    for others in (["--vary=x=0.5:0.9"], ["--vary=x=0.6|0.7", "--", "--nb_epochs_ft=3"]):
+        with pytest.raises(
+            SystemExit, match=r"has trials with x=0.5:0.9 -- --nb_epochs_ft=3, not with '?x=.*another --study"
+        ):
+            call(search, monkeypatch, *flags(tmp_path, trials=3), *others)
     assert len(trials_of(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_search_that_ends_early_says_why(search, tmp_path, monkeypatch, workers):
+    with pytest.raises(SystemExit, match=r"error: trial \d failed"):
+        call(
+            search,
+            monkeypatch,
+            *flags(tmp_path, trials=2),
+            f"--workers={workers}",
+            "--vary=x=0.5:0.9",
+            "--vary=code=2:2:int",
+        )
 
 
 def test_each_trial_ends_with_a_line(search, tmp_path, monkeypatch, capsys):
@@ -119,8 +135,8 @@ def test_a_failed_trial_is_named_and_the_search_goes_on(search, tmp_path, monkey
     call(search, monkeypatch, *flags(tmp_path, trials=2), "--vary=x=0.5:0.9", "--vary=code=1:1:int")
     assert "trial_1.log says why" in capsys.readouterr().out
     # They count as done.
-    call(search, monkeypatch, *flags(tmp_path, trials=3), "--vary=x=0.5:0.9")
-    assert [trial.state.name for trial in trials_of(tmp_path)] == ["FAIL", "FAIL", "COMPLETE"]
+    call(search, monkeypatch, *flags(tmp_path, trials=3), "--vary=x=0.5:0.9", "--vary=code=1:1:int")
+    assert [trial.state.name for trial in trials_of(tmp_path)] == ["FAIL"] * 3
     assert "trial_0.log says why" in capsys.readouterr().out
 
 

@@ -120,7 +120,7 @@ def test_the_forms_of_a_setting(trials):
     trial = optuna.trial.FixedTrial({"a": 0.1, "b": 3, "c": "y", "d": 0.5})
     drawn = dict(trials.parsed(text) for text in ("a=0.01:1:log", "b=1:5:int", "c=x|y", "d=0:1"))
     assert {name: take(trial) for name, take in drawn.items()} == {"a": 0.1, "b": 3, "c": "y", "d": 0.5}
-    for wrong in ("a", "a=1", "a=1:2:exp", "a=low:high"):
+    for wrong in ("a", "a=1", "a=1:2:exp", "a=low:high", "a=0:1:log", "a=2:1", "a=2:1:int", "a=nan:1"):
         with pytest.raises(SystemExit, match=f"--vary {wrong}: must be NAME=LOW:HIGH"):
             trials.parsed(wrong)
 
