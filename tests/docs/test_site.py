@@ -92,7 +92,7 @@ def test_the_code_of_the_deployment_page_classifies_a_picture(tmp_path):
 
 def test_scripts_and_programs_that_the_pages_name_exist():
     text = "".join(page.read_text() for page in PAGES)
-    named = set(re.findall(r"(?:benchmarks|tools|scripts|nets)/[\w/]+\.(?:py|sh)", text))
+    named = set(re.findall(r"(?<!/)(?:benchmarks|tools|scripts|nets)/[\w/]+\.(?:py|sh)", text))
     assert named
     assert {name for name in named if not (ROOT / name).is_file()} <= {"nets/mynet_at_mydata_run.py"}
 
