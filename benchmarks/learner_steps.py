@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/learner_steps.py --out results/learner_steps.json
 
 ResNet-20 on random 32x32 pictures, batch 128. FCF: weights and scalars of all channel groups, the box projection by
-bisection inside the graph and by OSQP in every step; FBS: gates at density 0.5, also of M-CifarNet; stripe: skeletons
-of all convolutions. Run it on an idle machine.
+bisection inside the graph and by OSQP in every step; FBS: gates at density 0.5, inside blocks alone too, and of
+M-CifarNet; stripe: skeletons of all convolutions. Run it on an idle machine.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from secateur.training.steps import Step, sgd, train_step
 from secateur.training.task import cross_entropy
 
 # A step may take at most so many times as long as a plain one.
-GOALS = {"fcf, bisection": 1.15, "fbs": 1.3, "fbs, M-CifarNet": 1.3}
+GOALS = {"fcf, bisection": 1.15, "fbs": 1.3, "fbs, inside blocks": 1.3, "fbs, M-CifarNet": 1.3}
 DECAY = RESNET_AT_CIFAR10.fine_tuning.weight_decay
 
 
@@ -80,9 +80,9 @@ def fcf_step(kind: str, solver: str) -> Step:
     )
 
 
-def fbs_step(dense: keras.Model, kind: str) -> Step:
-    config = FbsConfig()
-    model = gated.gated(precision.to_training(dense, kind), config.fbs_density, config.fbs_normalize, config.fbs_l1)
+def fbs_step(dense: keras.Model, kind: str, scope: str = "all") -> Step:
+    config, training = FbsConfig(), precision.to_training(dense, kind)
+    model = gated.gated(training, config.fbs_density, config.fbs_normalize, config.fbs_l1, scope=scope)
     return train_step(model, sgd(RESNET_AT_CIFAR10, 0.01), cross_entropy, DECAY)
 
 
@@ -107,6 +107,7 @@ def main() -> None:
         "fcf, bisection": runner(fcf_step(kind, "bisection")),
         "fcf, osqp": runner(fcf_step(kind, "osqp")),
         "fbs": runner(fbs_step(network(), kind)),
+        "fbs, inside blocks": runner(fbs_step(network(), kind, "block")),
         "stripe": runner(striped_step(kind)),
         "plain, M-CifarNet": runner(plain_step(cifarnet(), kind)),
         "fbs, M-CifarNet": runner(fbs_step(cifarnet(), kind)),
