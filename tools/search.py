@@ -107,9 +107,12 @@ def opened(path: pathlib.Path, name: str, meets_budget: bool) -> optuna.Study:
 
 
 def check_alike(study: optuna.Study, settings: list[str], path: pathlib.Path) -> None:
-    """Exit where the study's trials varied other settings or were passed other flags: they would not compare."""
+    """Exit where the study's trials varied other settings or were passed other flags: they would not compare.
+
+    Those that failed compare with nothing, and their flags may be what has to be put right.
+    """
     before = study.user_attrs.get("settings", settings)
-    if before != settings:
+    if before != settings and any("failed" not in trial.user_attrs for trial in study.trials):
         sys.exit(
             f"error: {study.study_name} in {path} has trials with {shlex.join(before)}, not with "
             f"{shlex.join(settings)} (--vary, and what follows --): leave both as they were, or name another --study"

@@ -135,8 +135,9 @@ def test_a_failed_trial_is_named_and_the_search_goes_on(search, tmp_path, monkey
     call(search, monkeypatch, *flags(tmp_path, trials=2), "--vary=x=0.5:0.9", "--vary=code=1:1:int")
     assert "trial_1.log says why" in capsys.readouterr().out
     # They count as done.
-    call(search, monkeypatch, *flags(tmp_path, trials=3), "--vary=x=0.5:0.9", "--vary=code=1:1:int")
-    assert [trial.state.name for trial in trials_of(tmp_path)] == ["FAIL"] * 3
+    # What made them fail may be put right.
+    call(search, monkeypatch, *flags(tmp_path, trials=3), "--vary=x=0.5:0.9")
+    assert [trial.state.name for trial in trials_of(tmp_path)] == ["FAIL", "FAIL", "COMPLETE"]
     assert "trial_0.log says why" in capsys.readouterr().out
 
 
